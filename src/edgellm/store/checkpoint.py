@@ -1,0 +1,183 @@
+"""A Hugging Face checkpoint folder, read without torch: its configuration, and its tensors one at a time.
+
+Weights are memory-mapped, so opening a checkpoint of any size costs its headers only, and a tensor that is
+no longer referred to costs nothing. Format of a shard: 8 bytes little-endian header length, a JSON header
+(`name → {dtype, shape, data_offsets}`), then the tensors (github.com/huggingface/safetensors, "Format").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgellm.errors import BadInput
+from edgellm.store import digest
+
+# NumPy has no bfloat16 and no float8: such tensors are handed out as the unsigned integers that hold their bits.
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+HEADER_LIMIT_BYTES = 100_000_000  # the safetensors library's own limit
+# Files beside the weights that decide what a conversion yields: configuration, tokenizer, template, model card.
+DECIDING_SUFFIXES = {".json", ".jsonl", ".jinja", ".model", ".txt"}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where one tensor lies. `dtype` is safetensors' name for it, `offset` counts bytes from the file's start."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+    def read(self) -> NDArray[Any]:
+        """The stored values, memory-mapped and read-only; bf16 comes as uint16, float8 as uint8."""
+        if self.elements == 0:
+            return np.empty(self.shape, DTYPES[self.dtype])
+        return np.memmap(self.file, DTYPES[self.dtype], "r", self.offset, self.shape)
+
+    def read_float32(self, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """The values in float32 (exact, except for F64), all or some along the first axis.
+
+        Raises BadInput where the numbers mean nothing without scales or are not floating point.
+        """
+        stored = self.read()[rows] if self.shape else self.read()
+        if self.dtype == "BF16":  # bf16 is the upper half of a float32
+            return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        if self.dtype in ("F32", "F16", "F64"):
+            return np.asarray(stored, np.float32)
+        raise BadInput(
+            f"tensor {self.name} in {self.file} is stored as {self.dtype}, which is not a plain floating-point type; "
+            "use the checkpoint with the original weights (BF16, F16 or F32)"
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    folder: Path
+    config: Mapping[str, Any]
+    tensors: Mapping[str, StoredTensor]
+
+    @property
+    def architecture(self) -> str:
+        """The class that `config.json` names first, such as `LlamaForCausalLM`; raises BadInput if it names none."""
+        names = self.config.get("architectures")
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+        raise BadInput(f"{self.folder / 'config.json'} names no class under \"architectures\"; give the whole checkpoint")
+
+    @property
+    def parameters(self) -> int:
+        return sum(t.elements for t in self.tensors.values())
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(t.elements * np.dtype(DTYPES[t.dtype]).itemsize for t in self.tensors.values())
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 by name of every file that decides what a conversion yields, read in blocks."""
+        shards = {t.file for t in self.tensors.values()}
+        beside = {
+            p for p in self.folder.iterdir() if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
+        }
+        return {p.name: digest.of_file(p) for p in sorted(shards | beside)}
+
+    def digest(self) -> str:
+        """One digest over `digests()`: it changes with the weights, the configuration or the tokenizer."""
+        return digest.of_value(self.digests())
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read the configuration and the tensor index of a checkpoint folder; no weight is read.
+
+    Raises BadInput for a missing or damaged `config.json`, a missing shard, a shard that is cut short or
+    whose header does not fit it, and an index that disagrees with the shards.
+    """
+    config = read_json(folder / "config.json")
+    index_file = folder / "model.safetensors.index.json"
+    if index_file.is_file():
+        return Checkpoint(folder, config, _tensors_of_shards(folder, index_file))
+    if not (folder / "model.safetensors").is_file():
+        raise BadInput(f"{folder} holds no model.safetensors; give a folder with the weights in safetensors files")
+    return Checkpoint(folder, config, read_shard(folder / "model.safetensors"))
+
+
+def _tensors_of_shards(folder: Path, index_file: Path) -> dict[str, StoredTensor]:
+    places = read_json(index_file).get("weight_map")
+    if not isinstance(places, dict) or not all(_is_plain_name(v) for v in places.values()):
+        raise BadInput(f"{index_file} has no usable weight_map; fetch it again")
+    tensors: dict[str, StoredTensor] = {}
+    for shard in sorted(set(places.values())):
+        if not (folder / shard).is_file():
+            raise BadInput(f"{folder} lacks the shard {shard} that {index_file.name} names; fetch it again")
+        tensors |= read_shard(folder / shard)
+    for name, shard in places.items():
+        if name not in tensors or tensors[name].file.name != shard:
+            raise BadInput(f"{folder / shard} does not hold the tensor {name} that {index_file.name} promises; fetch both again")
+    return {name: tensors[name] for name in places}
+
+
+def _is_plain_name(value: object) -> bool:
+    """A file name without folders: an index must not lead out of its folder."""
+    return isinstance(value, str) and Path(value).name == value and value != ".."
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises BadInput if the file is missing or holds anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path.parent} holds no {path.name}; give a whole Hugging Face checkpoint folder") from None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise BadInput(f"{path} is not a JSON object; fetch it again")
+    return value
+
+
+def read_shard(file: Path) -> dict[str, StoredTensor]:
+    """The tensors of one safetensors file, by name; raises BadInput unless each lies whole inside the file."""
+    size = file.stat().st_size
+    with open(file, "rb") as f:
+        length = int.from_bytes(f.read(8), "little")
+        if size < 8 or length > min(size - 8, HEADER_LIMIT_BYTES):
+            raise BadInput(f"{file} is no safetensors file or is cut short within its header; fetch it again")
+        try:
+            header = json.loads(f.read(length))
+        except (ValueError, RecursionError):
+            header = None
+    if not isinstance(header, dict):
+        raise BadInput(f"the header of {file} is not a JSON object; fetch the file again")
+    header.pop("__metadata__", None)
+    return {name: _stored_tensor(name, entry, file, 8 + length, size) for name, entry in header.items()}
+
+
+def _stored_tensor(name: str, entry: Any, file: Path, data_offset: int, file_bytes: int) -> StoredTensor:
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        whole = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+        fits = whole and prod(shape) * np.dtype(DTYPES[dtype]).itemsize == end - begin
+    except (KeyError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise BadInput(f"the header of {file} describes tensor {name} inconsistently; fetch the file again")
+    if data_offset + end > file_bytes:
+        raise BadInput(
+            f"{file} is cut short: tensor {name} ends at byte {data_offset + end} of {file_bytes}; fetch the file again"
+        )
+    return StoredTensor(name, dtype, tuple(shape), file, data_offset + begin)
