@@ -68,7 +68,7 @@ class GenerationBody(Body):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
     seed: int | None = Field(default=None, ge=0)
-    stop: str | list[str] = []
+    stop: str | list[str] = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     # Extensions, with the names that llama.cpp's server and vLLM use.

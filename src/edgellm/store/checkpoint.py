@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 from edgellm.errors import BadInput
 from edgellm.store import digest
 
-# NumPy has no bfloat16 and no float8: such tensors are handed out as the unsigned integers that hold their bits.
+# NumPy has no bfloat16 and no float8: such tensors are handed out as unsigned integers of the same bits.
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
 HEADER_LIMIT_BYTES = 100_000_000  # the safetensors library's own limit
-# Files beside the weights that decide what a conversion yields: configuration, tokenizer, template, model card.
+# Files beside the weights that decide what a conversion yields: configuration, tokenizer, template.
 DECIDING_SUFFIXES = {".json", ".jsonl", ".jinja", ".model", ".txt"}
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies. `dtype` is safetensors' name for it, `offset` counts bytes from the file's start."""
+    """Where one tensor lies. `dtype` is safetensors' name for it, `offset` counts from the file's start."""
 
     name: str
     dtype: str
@@ -62,8 +62,8 @@ class StoredTensor:
         if self.dtype in ("F32", "F16", "F64"):
             return np.asarray(stored, np.float32)
         raise BadInput(
-            f"tensor {self.name} in {self.file} is stored as {self.dtype}, which is not a plain floating-point type; "
-            "use the checkpoint with the original weights (BF16, F16 or F32)"
+            f"tensor {self.name} in {self.file} is stored as {self.dtype}, which is no plain floating-point "
+            "type; use the checkpoint with the original weights (BF16, F16 or F32)"
         )
 
 
@@ -75,11 +75,13 @@ class Checkpoint:
 
     @property
     def architecture(self) -> str:
-        """The class that `config.json` names first, such as `LlamaForCausalLM`; raises BadInput if it names none."""
+        """The class that config.json names first, such as `LlamaForCausalLM`; raises BadInput without one."""
         names = self.config.get("architectures")
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
-        raise BadInput(f"{self.folder / 'config.json'} names no class under \"architectures\"; give the whole checkpoint")
+        raise BadInput(
+            f'{self.folder / "config.json"} names no class under "architectures"; give the whole checkpoint'
+        )
 
     @property
     def parameters(self) -> int:
@@ -93,7 +95,9 @@ class Checkpoint:
         """SHA-256 by name of every file that decides what a conversion yields, read in blocks."""
         shards = {t.file for t in self.tensors.values()}
         beside = {
-            p for p in self.folder.iterdir() if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
+            p
+            for p in self.folder.iterdir()
+            if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
         }
         return {p.name: digest.of_file(p) for p in sorted(shards | beside)}
 
@@ -113,7 +117,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if index_file.is_file():
         return Checkpoint(folder, config, _tensors_of_shards(folder, index_file))
     if not (folder / "model.safetensors").is_file():
-        raise BadInput(f"{folder} holds no model.safetensors; give a folder with the weights in safetensors files")
+        raise BadInput(
+            f"{folder} holds no model.safetensors; give a folder with the weights in safetensors files"
+        )
     return Checkpoint(folder, config, read_shard(folder / "model.safetensors"))
 
 
@@ -128,7 +134,10 @@ def _tensors_of_shards(folder: Path, index_file: Path) -> dict[str, StoredTensor
         tensors |= read_shard(folder / shard)
     for name, shard in places.items():
         if name not in tensors or tensors[name].file.name != shard:
-            raise BadInput(f"{folder / shard} does not hold the tensor {name} that {index_file.name} promises; fetch both again")
+            raise BadInput(
+                f"{folder / shard} does not hold the tensor {name} that {index_file.name} promises; "
+                "fetch both again"
+            )
     return {name: tensors[name] for name in places}
 
 
@@ -142,7 +151,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadInput(f"{path.parent} holds no {path.name}; give a whole Hugging Face checkpoint folder") from None
+        raise BadInput(
+            f"{path.parent} holds no {path.name}; give a whole Hugging Face checkpoint folder"
+        ) from None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -151,7 +162,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_shard(file: Path) -> dict[str, StoredTensor]:
-    """The tensors of one safetensors file, by name; raises BadInput unless each lies whole inside the file."""
+    """The tensors of a safetensors file, by name; raises BadInput unless each lies whole inside the file."""
     size = file.stat().st_size
     with open(file, "rb") as f:
         length = int.from_bytes(f.read(8), "little")
@@ -178,6 +189,7 @@ def _stored_tensor(name: str, entry: Any, file: Path, data_offset: int, file_byt
         raise BadInput(f"the header of {file} describes tensor {name} inconsistently; fetch the file again")
     if data_offset + end > file_bytes:
         raise BadInput(
-            f"{file} is cut short: tensor {name} ends at byte {data_offset + end} of {file_bytes}; fetch the file again"
+            f"{file} is cut short: tensor {name} ends at byte {data_offset + end} of {file_bytes}; "
+            "fetch the file again"
         )
     return StoredTensor(name, dtype, tuple(shape), file, data_offset + begin)

@@ -1,0 +1,1 @@
+"""Whatever composes stages, bench, serve and report into one verb."""

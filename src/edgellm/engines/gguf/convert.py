@@ -1,0 +1,179 @@
+"""Checkpoint → GGUF in F32, F16 or BF16, with NumPy alone and a part of one tensor in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType as TensorType
+from numpy.typing import NDArray
+
+from edgellm.engines.gguf.vocabulary import read_vocabulary
+from edgellm.errors import BadInput, UsageError
+from edgellm.families import family_of
+from edgellm.families.family import Family, Floats, Value, Weight
+from edgellm.store.atomic import file_aside
+from edgellm.store.checkpoint import Checkpoint, open_checkpoint
+
+FILE_TYPES = {
+    "F32": (TensorType.F32, gguf.LlamaFileType.ALL_F32),
+    "F16": (TensorType.F16, gguf.LlamaFileType.MOSTLY_F16),
+    "BF16": (TensorType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
+}
+BLOCK_ELEMENTS = 1 << 24  # values converted at once: 64 MiB in float32
+
+Progress = Callable[[int, int], None]
+
+
+def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress | None = None) -> None:
+    """Write the checkpoint folder as the GGUF file `out`, with matrices in F32, F16 or BF16.
+
+    `on_progress(done, total)` counts bytes of tensor data. Raises UsageError for another type name,
+    UnknownFamily for a class without a family file, BadInput for a checkpoint that is not whole or, in F16,
+    holds values beyond ±65,504; `out` stays as it was then.
+    """
+    if type_name not in FILE_TYPES:
+        raise UsageError(f"a checkpoint is converted to {', '.join(FILE_TYPES)}, not to {type_name}")
+    matrix_type, file_type = FILE_TYPES[type_name]
+    source = open_checkpoint(checkpoint)
+    family = family_of(source.architecture)
+    family.check(source.config)
+    tensors = plan(source, family, matrix_type)
+    vocabulary = read_vocabulary(checkpoint, family.sizes(source.config).vocab_tokens)
+    with file_aside(out) as aside:
+        writer = gguf.GGUFWriter(aside, family.gguf_architecture)
+        try:
+            for tensor in tensors:
+                # The type counts; the NumPy type would only be used to guess it.
+                writer.add_tensor_info(
+                    tensor.name, tensor.shape, np.dtype(np.float32), tensor.size_bytes, tensor.type
+                )
+            add_general_metadata(writer, checkpoint, file_type)
+            add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
+            vocabulary.write(writer)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            write_tensors(writer, tensors, checkpoint, on_progress)
+        finally:
+            writer.close()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One tensor of the file; `blocks` gives its values in float32, some rows at a time."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: TensorType
+    blocks: Iterable[Floats]
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * gguf.GGML_QUANT_SIZES[self.type][1]
+
+
+def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Planned]:
+    """All tensors in the file's order; raises BadInput unless the checkpoint holds exactly what they need.
+
+    Vectors stay in F32: engines compute with them in float32, and they weigh next to nothing.
+    """
+    weights = family.weights(source.config)
+    check_complete(source, weights, family.ignored)
+    tables = family.tables(source.config)
+    return [Planned(name, table.shape, TensorType.F32, [table]) for name, table in tables.items()] + [
+        Planned(w.name, w.shape, matrix_type if len(w.shape) > 1 else TensorType.F32, values_of(source, w))
+        for w in weights
+    ]
+
+
+def check_complete(source: Checkpoint, weights: list[Weight], ignored: tuple[str, ...]) -> None:
+    """Every tensor that the family needs is there with its shape, and none is left over; raises BadInput."""
+    needed = {name: weight for weight in weights for name in weight.sources}
+    for name, weight in needed.items():
+        if name not in source.tensors:
+            raise BadInput(
+                f"{source.folder} lacks the tensor {name} that its config.json implies; fetch it again"
+            )
+        if (found := source.tensors[name].shape) != weight.source_shape:
+            raise BadInput(
+                f"tensor {name} in {source.folder} has shape {found} where config.json implies "
+                f"{weight.source_shape}; give files of one and the same checkpoint"
+            )
+    for name in source.tensors.keys() - needed.keys():
+        if not name.endswith(ignored):
+            raise BadInput(
+                f"{source.folder} holds the tensor {name}, which {source.architecture} has no place for; "
+                "make a GGUF with llama.cpp's convert_hf_to_gguf.py and give that"
+            )
+
+
+def add_general_metadata(writer: gguf.GGUFWriter, folder: Path, file_type: gguf.LlamaFileType) -> None:
+    """Name, licence, languages and sampling advice, from the model card and generation_config.json."""
+    total, shared, expert, experts = writer.get_total_parameter_count()
+    general = gguf.Metadata.load(None, folder, None, total)
+    general.name = general.name or folder.name
+    general.size_label = general.size_label or gguf.size_label(total, shared, expert, experts)
+    writer.add_type(gguf.GGUFType.MODEL)
+    general.set_gguf_meta_model(writer)
+    writer.add_file_type(file_type)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+
+
+def add_family_metadata(writer: gguf.GGUFWriter, architecture: str, values: Mapping[str, Value]) -> None:
+    for name, value in values.items():
+        key = f"{architecture}.{name}"
+        if isinstance(value, bool):
+            writer.add_bool(key, value)
+        elif isinstance(value, int):
+            writer.add_uint32(key, value)
+        elif isinstance(value, float):
+            writer.add_float32(key, value)
+        elif isinstance(value, str):
+            writer.add_string(key, value)
+        else:
+            writer.add_array(key, value)
+
+
+def write_tensors(
+    writer: gguf.GGUFWriter, tensors: Sequence[Planned], where: Path, on_progress: Progress | None
+) -> None:
+    """Write the data block by block, each tensor padded to the alignment."""
+    assert writer.fout is not None
+    file = writer.fout[0]
+    done, total = 0, sum(tensor.size_bytes for tensor in tensors)
+    writer.write_padding(file, file.tell())
+    for tensor in tensors:
+        for block in tensor.blocks:
+            data = encode(block, tensor.type, where)
+            data.tofile(file)
+            done += data.nbytes
+            if on_progress:
+                on_progress(done, total)
+        writer.write_padding(file, file.tell())
+
+
+def values_of(source: Checkpoint, weight: Weight) -> Iterator[Floats]:
+    """The weight's values in blocks of whole rows; a source that is rearranged comes in one block."""
+    for name in weight.sources:
+        stored = source.tensors[name]
+        if weight.arrange is not None:
+            yield weight.arrange(stored.read_float32())
+            continue
+        rows = max(1, BLOCK_ELEMENTS * stored.shape[0] // stored.elements)
+        for first in range(0, stored.shape[0], rows):
+            yield stored.read_float32(slice(first, first + rows))
+
+
+def encode(values: Floats, tensor_type: TensorType, where: Path) -> NDArray[Any]:
+    """Round to nearest even into the type's bytes; raises BadInput if a value would become infinite."""
+    try:
+        with np.errstate(over="raise"):
+            return gguf.quantize(values, tensor_type)
+    except FloatingPointError:
+        raise BadInput(f"{where} holds weights too large for F16; convert to BF16 or F32") from None

@@ -1,0 +1,143 @@
+"""From a GGUF file and options to llama.cpp's model and context, or to a sentence that says why not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+
+from edgellm.engines.gguf import library
+from edgellm.engines.protocol import RuntimeOptions
+from edgellm.errors import BadInput, EngineFailed, UsageError
+
+# The types that llama.cpp accepts for a KV cache, by its names, with its numbers (enum ggml_type).
+CACHE_TYPES = {
+    "f32": 0, "f16": 1, "bf16": 30, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20,
+}  # fmt: skip
+FLOAT_CACHE_TYPES = ("f32", "f16", "bf16")
+SEQUENCES_LIMIT = 256  # LLAMA_MAX_SEQ
+CELLS_STEP = 256  # llama.cpp rounds the cells of a sequence up to this
+DEFAULT_CONTEXT_LIMIT = 4096  # some families declare ten million tokens: never allocate what nobody asked for
+
+
+@dataclass(frozen=True)
+class GgufOptions(RuntimeOptions):
+    """What can be chosen for this engine beyond what every engine takes."""
+
+    step_tokens: int = 2048  # the most tokens of one step (n_batch)
+    ubatch_tokens: int = 512  # how many of them are computed at once; more cost memory
+    type_k: str = "f16"  # of the KV cache, one of CACHE_TYPES
+    type_v: str = "f16"
+    # None: where llama.cpp finds that it can, but not for an f32 cache, which it would round to f16.
+    flash_attention: bool | None = None
+
+
+def check_options(options: GgufOptions) -> None:
+    """Raises UsageError for options that llama.cpp would refuse, or abort the process over."""
+    if not 1 <= options.sequences <= SEQUENCES_LIMIT:
+        raise UsageError(f"llama.cpp holds 1 to {SEQUENCES_LIMIT} sequences, not {options.sequences}")
+    if options.context_tokens < 0 or options.threads < 0:
+        raise UsageError("context_tokens and threads cannot be negative; 0 chooses a default")
+    if options.step_tokens < options.sequences or options.ubatch_tokens < 1:
+        raise UsageError("step_tokens must be at least the number of sequences, and ubatch_tokens at least 1")
+    for name in (options.type_k, options.type_v):
+        if name not in CACHE_TYPES:
+            raise UsageError(f"a KV cache cannot be of type {name!r}; it can be {', '.join(CACHE_TYPES)}")
+    if _flash_attention_type(options) == 0 and options.type_v not in FLOAT_CACHE_TYPES:
+        raise UsageError(
+            f"a {options.type_v} V cache needs flash attention, which is off here; "
+            "allow it and take no f32 for K, or use f16 for V"
+        )
+
+
+def load_model(artifact: Path) -> Any:
+    """The `llama_model *` of a GGUF file, which the caller frees; raises BadInput if missing or damaged."""
+    library.start()
+    if not artifact.is_file():
+        raise BadInput(f"there is no file at {artifact}; give the path of a .gguf file")
+    with artifact.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise BadInput(f"{artifact} is not a GGUF file; make one with `edgellm quantize`")
+    library.log.clear()
+    parameters = llama_cpp.llama_model_default_params()
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(artifact), parameters)
+    if not model:
+        raise BadInput(
+            f"{artifact} cannot be loaded ({library.log.reason() or 'llama.cpp gave no reason'}); "
+            "fetch or make the file again"
+        )
+    return model
+
+
+def check_model(artifact: Path, model: Any) -> None:
+    """Raises BadInput for a model that cannot continue text, or that would make llama.cpp hang."""
+    if llama_cpp.llama_model_has_encoder(model) or not llama_cpp.llama_model_has_decoder(model):
+        raise BadInput(f"{artifact} is not a model that continues text; edgellm runs decoder-only models")
+    first_layer_heads = llama_cpp.llama_model_n_head(model)
+    if first_layer_heads == 0 and metadata(model, "general.architecture") == "plamo2":
+        # RoPE then gets no dimensions: llama_decode never returns on a CPU, and rotates nothing on a GPU.
+        raise BadInput(
+            f"{artifact} gives 0 attention heads for its first layer, which makes llama.cpp hang; "
+            "make the file again with the true number of heads in every layer"
+        )
+
+
+def context_tokens_of(artifact: Path, model: Any, asked: int) -> int:
+    """The context of one sequence: `asked`, or for 0 what the model declares, at most 4,096.
+
+    Raises UsageError if more is asked than the model declares.
+    """
+    declared = int(llama_cpp.llama_model_n_ctx_train(model))
+    if asked > declared:
+        raise UsageError(f"{artifact} holds at most {declared} tokens of context, not {asked}; ask for less")
+    return asked or min(declared, DEFAULT_CONTEXT_LIMIT)
+
+
+def make_context(artifact: Path, model: Any, options: GgufOptions, context_tokens: int) -> Any:
+    """The `llama_context *` for a model, which the caller frees before the model.
+
+    Raises EngineFailed if there is no room for it, BadInput if the model keeps no memory of a text.
+    """
+    threads = options.threads or library.usable_cores()
+    settings = llama_cpp.llama_context_default_params()
+    settings.n_ctx = options.sequences * -(-context_tokens // CELLS_STEP) * CELLS_STEP
+    settings.n_batch = options.step_tokens
+    settings.n_ubatch = options.ubatch_tokens
+    settings.n_seq_max = options.sequences
+    settings.n_threads = settings.n_threads_batch = threads
+    settings.type_k = CACHE_TYPES[options.type_k]
+    settings.type_v = CACHE_TYPES[options.type_v]
+    settings.flash_attn_type = _flash_attention_type(options)
+    settings.kv_unified = False
+    library.log.clear()
+    context = llama_cpp.llama_init_from_model(model, settings)
+    if not context:
+        raise EngineFailed(
+            f"llama.cpp cannot hold {options.sequences} sequences of {context_tokens} tokens for {artifact} "
+            f"({library.log.reason() or 'it gave no reason'}); ask for less context or fewer sequences"
+        )
+    if not llama_cpp.llama_get_memory(context):
+        llama_cpp.llama_free(context)
+        raise BadInput(f"{artifact} is not a model that continues text; edgellm runs decoder-only models")
+    return context
+
+
+def _flash_attention_type(options: GgufOptions) -> int:
+    """Of `enum llama_flash_attn_type`: -1 as llama.cpp likes, 0 off, 1 on."""
+    if options.flash_attention is None:
+        return 0 if "f32" in (options.type_k, options.type_v) else -1
+    return int(options.flash_attention)
+
+
+def metadata(model: Any, key: str) -> str:
+    """A value of the file's metadata as text; "" where the file has no such key."""
+    size = llama_cpp.llama_model_meta_val_str(model, key.encode(), None, 0)
+    if size < 0:
+        return ""
+    value = ctypes.create_string_buffer(size + 1)
+    llama_cpp.llama_model_meta_val_str(model, key.encode(), value, len(value))
+    return value.value.decode("utf-8", "replace")

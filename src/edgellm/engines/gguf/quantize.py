@@ -1,0 +1,197 @@
+"""Quantize a GGUF with llama.cpp, in a child process: a wrong call aborts llama.cpp, and must not abort us.
+
+Two dry runs come before the real one. The first tells which type llama.cpp's mixture gives each tensor; where
+the caller names types for some tensors, the second names a type for every tensor. Naming only some would
+shift llama.cpp's count of layers and so change the types of tensors that nobody named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgellm.engines.gguf import quantize_plan, types
+from edgellm.engines.gguf.child import Child
+from edgellm.engines.gguf.imatrix_file import Floats, Imatrix
+from edgellm.engines.gguf.quantize_log import Plan, PlanReader, ProgressReader
+from edgellm.engines.gguf.types import TENSOR_TYPES, FileType, TensorType
+from edgellm.errors import BadInput, EngineFailed, UsageError
+from edgellm.records.quantization import QuantizedTensor, QuantizeReport
+from edgellm.store.atomic import file_aside
+from edgellm.store.work import need_space
+
+CHILD = "edgellm.engines.gguf.quantize_child"
+METADATA_ROOM = 64 << 10  # for the keys that quantizing adds
+
+
+def quantize(
+    source: Path, out: Path, type_name: str, imatrix: Imatrix | None = None,
+    tensor_types: Mapping[str, str] | None = None, threads: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> QuantizeReport:  # fmt: skip
+    """Write `source` quantized to `type_name` at `out` (aside, then renamed).
+
+    source: a GGUF with F32, F16 or BF16 weights; it is not changed.
+    type_name: a file type of llama.cpp, see `types.FILE_TYPES`.
+    tensor_types: regular expression searched in tensor names → tensor type; the first that matches decides.
+    threads: 0 is one per usable core; the bytes are the same for any number.
+    on_progress: called with (weights done, weights in all).
+
+    Raises UsageError for unknown types, a type that needs an importance matrix without one, or a pattern that
+    decides nothing; BadInput for a source or matrix that does not fit; NoSpace before anything is written;
+    EngineFailed if llama.cpp refuses or dies.
+    """
+    order = Order(
+        source, types.file_type(type_name), quantize_plan.by_pattern(tensor_types or {}), imatrix, threads
+    )
+    check_files(source, out)
+    if order.type.needs_imatrix and imatrix is None:
+        raise UsageError(
+            f"{order.type.name} needs an importance matrix; calibrate first, or choose another type"
+        )
+    work = f"quantizing {source} to {order.type.name}"
+    # The child is inside, so that it has ended before its half-written file is removed.
+    with file_aside(out) as aside, Child(CHILD, work) as child:
+        before = inspect(child, source)
+        send_values(child, order.values)
+        plan = make_plan(child, order, aside)
+        tensor_bytes = quantize_plan.planned_bytes(plan, before.sizes)
+        need_space(
+            out.parent,
+            tensor_bytes + before.header_bytes + METADATA_ROOM,
+            f"the {order.type.name} file {out}",
+        )
+        on_line = ProgressReader(sum(t.weights for t in plan.values()), on_progress) if on_progress else None
+        run(child, order, aside, plan if order.patterns else {}, on_line, dry=False)
+        return report(order, plan, before, inspect(child, aside), aside.stat().st_size)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for, checked as far as names go."""
+
+    source: Path
+    type: FileType
+    patterns: Mapping[re.Pattern[str], TensorType]
+    imatrix: Imatrix | None
+    threads: int
+    values: Mapping[str, Floats] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", self.imatrix.values() if self.imatrix else {})
+
+    @property
+    def metadata(self) -> dict[str, int | str]:
+        """What llama-quantize writes about an importance matrix; the file by its name, without folders."""
+        if self.imatrix is None:
+            return {}
+        keys: dict[str, int | str] = {
+            "quantize.imatrix.file": self.imatrix.file_name,
+            "quantize.imatrix.entries_count": len(self.imatrix.entries),
+        }
+        if self.imatrix.datasets:
+            keys["quantize.imatrix.dataset"] = self.imatrix.datasets[0]
+        if self.imatrix.chunk_count > 0:
+            keys["quantize.imatrix.chunks_count"] = self.imatrix.chunk_count
+        return keys
+
+
+@dataclass(frozen=True)
+class Header:
+    """Of a GGUF file: where tensor data begins, and each tensor's ggml_type and bytes."""
+
+    header_bytes: int
+    types: Mapping[str, int]
+    sizes: Mapping[str, int]
+
+
+def inspect(child: Child, path: Path) -> Header:
+    answer = child.ask({"do": "inspect", "path": str(path)})
+    tensors = answer["tensors"].items()
+    return Header(
+        answer["header_bytes"], {n: t for n, (t, _) in tensors}, {n: size for n, (_, size) in tensors}
+    )
+
+
+def check_files(source: Path, out: Path) -> None:
+    if not source.is_file():
+        raise BadInput(f"there is no file at {source}; give the path of a GGUF file")
+    if out.exists() and out.samefile(source):
+        raise UsageError(f"{out} is the source itself, which is never changed; give another path to write to")
+
+
+def send_values(child: Child, values: Mapping[str, Floats]) -> None:
+    for name, mean_squares in values.items():
+        if not np.isfinite(mean_squares).all():
+            raise BadInput(
+                f"the importance matrix holds values for {name} that are not finite; calibrate again"
+            )
+    sizes = {name: v.size for name, v in values.items()}
+    child.ask({"do": "imatrix", "sizes": sizes}, [v.data.cast("B") for v in values.values()])
+
+
+def run(
+    child: Child, order: Order, out: Path, plan: Plan, on_line: Callable[[str], None] | None, *, dry: bool
+) -> None:  # fmt: skip
+    """One call of llama_model_quantize; a `plan` names the type of every tensor, an empty one none.
+
+    llama.cpp reads them only where the file type is a quantized one; a float file type is run as Q8_0 then.
+    """
+    named = [(f"^{re.escape(t.name)}$", TENSOR_TYPES[t.target].number) for t in plan.values()]
+    metadata = order.metadata
+    number = order.type.number
+    if named and not TENSOR_TYPES[order.type.default].is_quantized:
+        metadata["general.file_type"] = number
+        number = types.FILE_TYPES["Q8_0"].number
+    request = {
+        "do": "quantize", "source": str(order.source), "out": str(out), "ftype": number,
+        "threads": order.threads, "dry_run": dry, "types": named, "metadata": metadata,
+    }  # fmt: skip
+    if child.ask(request, on_line=on_line)["code"] != 0:
+        said = child.telling_line().removeprefix("llama_model_quantize: failed to quantize: ")
+        raise EngineFailed(
+            f"llama.cpp refused {child.work}, saying “{said}”: check the file, or choose another type"
+        )
+
+
+def make_plan(child: Child, order: Order, out: Path) -> Plan:
+    """What every tensor will become, by llama.cpp's own word; refuses what would fail or be ignored."""
+    mixture = PlanReader()
+    run(child, order, out, {}, mixture, dry=True)
+    plan = mixture.tensors
+    if order.patterns:
+        deciding = quantize_plan.deciding_patterns(plan, order.patterns)
+        asked = quantize_plan.with_types(plan, {name: order.patterns[p] for name, p in deciding.items()})
+        confirmed = PlanReader()
+        run(child, order, out, asked, confirmed, dry=True)
+        plan = quantize_plan.settle(plan, asked, confirmed.tensors, deciding, order.patterns)
+    quantize_plan.check_importance(plan, order.type, order.values)
+    return plan
+
+
+def report(order: Order, plan: Plan, before: Header, after: Header, size_bytes: int) -> QuantizeReport:
+    """The report, once the written file's header agrees with the plan; raises EngineFailed if it does not."""
+    tensors = []
+    for t in plan.values():
+        kept = t.target == t.source
+        planned = before.types[t.name] if kept else TENSOR_TYPES[t.target].number
+        if after.types.get(t.name) != planned:
+            raise EngineFailed(f"llama.cpp did not write {t.name} of {order.source} as {t.target}; report it")
+        weighed = (
+            not kept and TENSOR_TYPES[t.target].uses_imatrix and quantize_plan.has_values(t, order.values)
+        )
+        shape = list(t.shape)
+        tensors.append(
+            QuantizedTensor(
+                name=t.name, shape=shape, source=t.source, requested=t.wanted, got=t.target, imatrix=weighed
+            )
+        )
+    weights, tensor_bytes = sum(t.weights for t in plan.values()), sum(after.sizes.values())
+    return QuantizeReport(
+        type=order.type.name, weights=weights, tensor_bytes=tensor_bytes, size_bytes=size_bytes,
+        bits_per_weight=8 * tensor_bytes / weights, tensors=tensors,
+    )  # fmt: skip

@@ -1,0 +1,214 @@
+"""A GGUF model in memory: token ids in, logits out, through llama.cpp's low-level interface.
+
+Each sequence has its own part of the KV cache (`kv_unified` is off), so sequences never slow one another down
+by the length of the others, and a copy is a copy of the whole part.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from edgellm.engines.feeds import check_number, checked_ids, rows_wanted
+from edgellm.engines.gguf import library
+from edgellm.engines.gguf.batch import Batch
+from edgellm.engines.gguf.loading import (
+    GgufOptions,
+    check_model,
+    check_options,
+    context_tokens_of,
+    load_model,
+    make_context,
+    metadata,
+)
+from edgellm.engines.protocol import Feed, Logits, RuntimeInfo, RuntimeOptions
+from edgellm.errors import EngineFailed, UsageError
+
+# llama.cpp mixes up the states of plamo2 sequences that share a llama_decode: one at a time is right.
+ONE_SEQUENCE_A_DECODE = ("plamo2",)
+
+
+@dataclass(frozen=True)
+class GgufInfo(RuntimeInfo):
+    """What is known about a loaded GGUF model beyond what every engine tells."""
+
+    size_bytes: int  # of all tensors
+    parameters: int
+    description: str  # llama.cpp's words for architecture, size and type, such as "llama 8B Q4_K - Medium"
+    threads: int
+
+
+def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
+    """Load a GGUF file; `options` may be a `GgufOptions`.
+
+    Raises BadInput for a file that is missing, damaged or no generating model, UsageError for options that
+    cannot be met, EngineFailed if llama.cpp cannot make room for the KV cache.
+    """
+    chosen = options if isinstance(options, GgufOptions) else GgufOptions(**asdict(options))
+    check_options(chosen)
+    model = load_model(artifact)
+    try:
+        check_model(artifact, model)
+        context_tokens = context_tokens_of(artifact, model, chosen.context_tokens)
+        context = make_context(artifact, model, chosen, context_tokens)
+    except BaseException:
+        llama_cpp.llama_model_free(model)
+        raise
+    return GgufRuntime(model, context, _info(model, context, context_tokens))
+
+
+class GgufRuntime:
+    """A loaded GGUF model behind the `Runtime` protocol.
+
+    After an EngineFailed from `step`, a model that can be cut holds what it held before; one that cannot
+    (recurrent and hybrid families) has lost the sequences that were fed: they are empty.
+    """
+
+    def __init__(self, model: Any, context: Any, info: GgufInfo) -> None:
+        self._model = model
+        self._context = context
+        self._memory = llama_cpp.llama_get_memory(context)
+        self._info = info
+        self._held = [0] * info.sequences
+        self._batch = Batch(info.step_tokens, info.context_tokens)
+        self._one_by_one = info.architecture in ONE_SEQUENCE_A_DECODE
+
+    @property
+    def info(self) -> GgufInfo:
+        return self._info
+
+    def step(self, feeds: Sequence[Feed]) -> list[Logits]:
+        """As `Runtime.step`; see the class for what an EngineFailed leaves behind."""
+        self._check_open()
+        ids = checked_ids(feeds, self._held, self._info)
+        logits: list[Logits] = []
+        start = 0
+        for group in _groups(feeds, self._one_by_one):
+            end = start + sum(len(feed.ids) for feed in group)
+            self._batch.fill(group, ids[start:end], self._held)
+            self._decode(feeds)
+            logits += self._read(group)
+            start = end
+        for feed in feeds:
+            self._held[feed.sequence] += len(feed.ids)
+        return logits
+
+    def held(self, sequence: int) -> int:
+        """As `Runtime.held`."""
+        self._check_open()
+        check_number(sequence, self._info.sequences)
+        return self._held[sequence]
+
+    def keep(self, sequence: int, tokens: int) -> None:
+        """As `Runtime.keep`; keeping as many as are held, or more, changes nothing."""
+        self._check_open()
+        check_number(sequence, self._info.sequences)
+        if tokens < 0:
+            raise UsageError(f"a sequence cannot keep {tokens} tokens; keep 0 to empty it")
+        if tokens >= self._held[sequence]:
+            return
+        if tokens and not self._info.can_cut:
+            raise UsageError(
+                f"a {self._info.architecture} model cannot forget the tail of a sequence; "
+                "empty the sequence and feed it again"
+            )
+        self._forget(sequence, tokens)
+
+    def copy(self, source: int, target: int) -> None:
+        """As `Runtime.copy`; the data itself is copied by the next step."""
+        self._check_open()
+        check_number(source, self._info.sequences)
+        check_number(target, self._info.sequences)
+        if source == target:
+            return
+        self._forget(target, 0)
+        if self._held[source]:
+            # Whole sequences only: with separate caches any other range ends the process.
+            llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self._held[target] = self._held[source]
+
+    def close(self) -> None:
+        """As `Runtime.close`."""
+        if self._context is not None:
+            llama_cpp.llama_free(self._context)
+            llama_cpp.llama_model_free(self._model)
+            self._context = self._memory = self._model = None
+
+    def _check_open(self) -> None:
+        if self._context is None:
+            raise EngineFailed("this GGUF model has been closed; open it again to go on")
+
+    def _decode(self, feeds: Sequence[Feed]) -> None:
+        library.log.clear()
+        code = llama_cpp.llama_decode(self._context, self._batch.struct)
+        if code == 0:
+            return
+        reason = library.log.reason()
+        for feed in feeds:
+            self._forget(feed.sequence, self._held[feed.sequence] if self._info.can_cut else 0)
+        raise EngineFailed(_failure(code, reason, self._info.can_cut))
+
+    def _read(self, feeds: Sequence[Feed]) -> list[Logits]:
+        """Copies of the logits of the last decode; llama.cpp keeps the rows in the order of the batch."""
+        rows = [rows_wanted(feed) for feed in feeds]
+        vocab = self._info.vocab_tokens
+        total = sum(rows)
+        if total == 0:
+            return [np.empty((0, vocab), np.float32) for _ in feeds]
+        table = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(total, vocab))
+        copies: list[Logits] = []
+        start = 0
+        for count in rows:
+            copies.append(table[start : start + count].copy())
+            start += count
+        return copies
+
+    def _forget(self, sequence: int, tokens: int) -> None:
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, tokens, -1):
+            raise EngineFailed(f"llama.cpp could not cut sequence {sequence} to {tokens} tokens; empty it")
+        self._held[sequence] = tokens
+
+
+def _groups(feeds: Sequence[Feed], one_by_one: bool) -> list[Sequence[Feed]]:
+    """The feeds of each `llama_decode`."""
+    if one_by_one:
+        return [[feed] for feed in feeds]
+    return [feeds] if feeds else []
+
+
+def _failure(code: int, reason: str, can_cut: bool) -> str:
+    what = {
+        1: "found no room in the KV cache for this step",
+        2: "was told to stop in the middle of a step",
+        -1: "refused the tokens of a step as malformed",
+        -2: "ran out of memory in a step",
+        -3: "failed while computing a step",
+    }.get(code, f"ended a step with code {code}")
+    after = "nothing has changed, so try again with fewer tokens" if can_cut else "feed its sequences again"
+    return f"llama.cpp {what}{f' ({reason})' if reason else ''}; {after}"
+
+
+def _info(model: Any, context: Any, context_tokens: int) -> GgufInfo:
+    words = ctypes.create_string_buffer(256)
+    llama_cpp.llama_model_desc(model, words, len(words))
+    recurrent = llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model)
+    return GgufInfo(
+        engine="gguf",
+        architecture=metadata(model, "general.architecture"),
+        vocab_tokens=llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model)),
+        context_tokens=context_tokens,
+        sequences=llama_cpp.llama_n_seq_max(context),
+        step_tokens=llama_cpp.llama_n_batch(context),
+        can_cut=not recurrent,
+        build=library.build(),
+        size_bytes=llama_cpp.llama_model_size(model),
+        parameters=llama_cpp.llama_model_n_params(model),
+        description=words.value.decode("utf-8", "replace"),
+        threads=llama_cpp.llama_n_threads(context),
+    )

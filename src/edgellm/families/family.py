@@ -1,0 +1,82 @@
+"""What a model family is: facts and small functions, the same for every engine.
+
+A family says which checkpoint classes it covers, how big their parts are, which of the checkpoint's tensors
+make up which weight of an artifact, and which configurations would be computed wrongly and must be refused.
+The names of weights and metadata are llama.cpp's, the most widespread vocabulary for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgellm.errors import BadInput
+
+Config = Mapping[str, Any]
+Floats = NDArray[np.float32]
+Value = bool | int | float | str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How big the parts of a model are; widths in numbers, context and vocabulary in tokens."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    feed_forward: int
+    vocab_tokens: int
+    context_tokens: int
+    tied: bool  # the output matrix is the embedding
+    experts: int = 0
+    experts_used: int = 0
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One weight of an artifact and the checkpoint tensors it is made of.
+
+    `shape` is NumPy's (rows before columns). Several `sources` are stacked along a new first axis.
+    `arrange` is applied to each source in float32 and keeps its shape; None leaves the values alone.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    shape: tuple[int, ...]
+    arrange: Callable[[Floats], Floats] | None = None
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        return self.shape if len(self.sources) == 1 else self.shape[1:]
+
+
+@dataclass(frozen=True)
+class Family:
+    name: str
+    classes: tuple[str, ...]  # values of `architectures[0]` in config.json
+    gguf_architecture: str
+    sizes: Callable[[Config], Sizes]
+    check: Callable[[Config], None]  # raises UsageError for what would be computed wrongly without a word
+    metadata: Callable[[Config], dict[str, Value]]  # keys without the architecture's prefix
+    weights: Callable[[Config], list[Weight]]
+    tables: Callable[[Config], dict[str, Floats]]  # tensors computed from the configuration alone
+    ignored: tuple[str, ...] = ()  # ends of names of checkpoint tensors that hold no weights
+    tensor_types: Mapping[str, str] = field(default_factory=dict)  # recipe default: pattern of names → type
+
+
+def number(config: Config, key: str, default: int | None = None) -> int:
+    """A whole number above 0 from config.json, where null counts as absent; raises BadInput without one."""
+    value = config.get(key)
+    value = default if value is None else value
+    if type(value) is not int or value <= 0:
+        found = "is missing" if value is None else f"is {value!r}"
+        raise BadInput(
+            f'"{key}" {found} in config.json but must be a whole number above 0; give the original file'
+        )
+    return value

@@ -1,0 +1,78 @@
+"""What the keys of result files are called in Japanese and English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from edgellm.report.numbers import any_value, gibibytes
+
+Names = Mapping[str, tuple[str, str]]
+
+MODEL: Names = {
+    "name": ("モデル", "Model"),
+    "parameters": ("パラメータ数", "Parameters"),
+    "vocab_tokens": ("語彙数", "Vocabulary"),
+    "bundled_type": ("バンドルした型", "Bundled type"),
+    "licence": ("ライセンス", "Licence"),
+    "verification_documents": ("検証用の文書数", "Verification documents"),
+    "verification_bytes": ("検証用テキストのバイト数", "Verification text, bytes"),
+}
+MACHINE: Names = {
+    "cpu": ("CPU", "CPU"),
+    "architecture": ("アーキテクチャ", "Architecture"),
+    "cores": ("使用できるコア数", "Usable cores"),
+    "instruction_sets": ("拡張命令", "Instruction sets"),
+    "memory_bytes": ("メモリ", "Memory"),
+    "system": ("OS", "System"),
+    "python": ("Python", "Python"),
+}
+STEPS: Names = {
+    "convert": ("変換", "Convert"),
+    "calibrate and quantize": ("キャリブレーションと量子化", "Calibrate and quantize"),
+    "measure fidelity": ("忠実度の測定", "Measure fidelity"),
+    "bench": ("速度の測定", "Bench"),
+    "verify and bundle": ("検証とバンドル作成", "Verify and bundle"),
+    "serve and ask": ("サーバーの起動と質問", "Serve and ask"),
+}
+CHECKS: Names = {
+    "digests": ("ファイルのダイジェスト", "Digests"),
+    "structure": ("ファイルの構造", "Structure"),
+    "tensor types": ("テンソルの型", "Tensor types"),
+    "tokenizer round trip": ("トークナイザーの往復", "Tokenizer round trip"),
+    "vocabulary pieces": ("語彙の一致", "Vocabulary pieces"),
+    "generates": ("生成できるか", "Generates"),
+    "finite logits": ("ロジットが有限か", "Finite logits"),
+    "mean KLD": ("平均 KLD（区間の上端）", "Mean KLD, upper end"),
+    "perplexity ratio": ("パープレキシティ比（区間の上端）", "Perplexity ratio, upper end"),
+    "same top token": ("最上位一致率（区間の下端）", "Same top token, lower end"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One named value of a list of facts."""
+
+    ja: str
+    en: str
+    value: Markup
+
+
+def names_of(key: str, names: Names) -> tuple[str, str]:
+    """(Japanese, English); a key that no table knows stands for itself."""
+    return names.get(key, (key, key))
+
+
+def lines(values: Mapping[str, object], names: Names) -> list[Line]:
+    """The values in the order of `names`, then those that it does not know."""
+    order = [k for k in names if k in values] + [k for k in values if k not in names]
+    return [Line(*names_of(key, names), shown(key, values[key])) for key in order]
+
+
+def shown(key: str, value: object) -> Markup:
+    """Memory, which comes as bytes, in GiB; anything else as it is."""
+    if key.endswith("memory_bytes") and isinstance(value, int):
+        return Markup("{} GiB").format(gibibytes(value))
+    return any_value(value)

@@ -1,0 +1,40 @@
+"""Base artifact and importance matrix → quantized artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgellm.stages import Progress, labelled, versions_of
+from edgellm.store import digest
+from edgellm.store.atomic import write_text
+from edgellm.store.work import Made, WorkFolder
+
+STAGE_VERSION = "1"
+REPORT = "quantize.json"
+
+
+def quantize(
+    base: Path, base_digest: str, imatrix: Path | None, type_name: str, tensor_types: Mapping[str, str],
+    work: WorkFolder, threads: int = 0, progress: Progress | None = None,
+) -> Made:  # fmt: skip
+    """Quantize a base GGUF into `model.gguf`; `quantize.json` beside it says what each tensor became.
+
+    The thread count is not part of the key: it does not change the bytes.
+    """
+    from edgellm.engines.gguf import quantize as engine
+    from edgellm.engines.gguf.imatrix_file import read_imatrix
+
+    inputs = {"base": base_digest}
+    if imatrix is not None:
+        inputs["imatrix"] = digest.of_file(imatrix)
+    settings = {"type": type_name, "tensor_types": list(tensor_types.items())}
+
+    def make(folder: Path) -> None:
+        report = engine.quantize(
+            base, folder / "model.gguf", type_name, read_imatrix(imatrix) if imatrix else None, tensor_types,
+            threads, labelled(progress, f"quantize to {type_name}"),
+        )  # fmt: skip
+        write_text(folder / REPORT, report.model_dump_json(indent=1) + "\n")
+
+    return work.step("quantize", inputs, settings, versions_of("llama-cpp-python") | {"stage": STAGE_VERSION}, make)

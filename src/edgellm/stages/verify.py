@@ -1,0 +1,133 @@
+"""Artifact → verdict: structure, tokenizer round trip, fidelity against the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgellm.engines.protocol import Runtime
+from edgellm.errors import EdgellmError
+from edgellm.measures.fidelity import Document
+from edgellm.records.manifest import Manifest
+from edgellm.records.recipe import Gate
+from edgellm.records.results import Check, Fidelity, Verdict
+from edgellm.store import catalogue, digest
+
+if TYPE_CHECKING:
+    from edgellm.language.tokenizer import Tokenizer
+
+VERIFICATION = catalogue.TEXTS / "verification"
+# What goes wrong first when a Japanese vocabulary is converted badly.
+TRAPS = {
+    "half-width kana": "ﾊﾝｶｸｶﾅ ﾃﾞｰﾀ",
+    "full-width digits": "１２３４５６７８９０号室",
+    "two kinds of circle": "二〇二六年、○印と◯印",
+    "emoji": "了解です👍 家族👨‍👩‍👧‍👦",
+    "rare kanji through byte pieces": "𠮷野家と髙橋、葛󠄀城市、鱻",
+    "newlines and tabs": "一行目\n二行目\n\n\t字下げ",
+    "spaces": "  先頭と　全角  連続 ",
+    "symbols": "①②③ ㈱ ℃ ～〜−－ー―",
+}
+
+
+def verification_documents(tokenizer: Tokenizer, path: Path = VERIFICATION) -> list[Document]:
+    """The texts for fidelity, each encoded after BOS (or, where the vocabulary has none, after EOS)."""
+    start = tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.eos_id
+    head = [] if start is None else [start]
+    return [Document([*head, *tokenizer.encode(t)], len(t.encode())) for t in catalogue.read_documents(path)]
+
+
+def check_structure(artifact: Path, engine: str, expected_type: str) -> list[Check]:
+    """The artifact's header is sound, its tensors lie inside the file, and it holds the type that was asked for."""
+    if engine != "gguf":
+        return [Check(name="structure", passed=(artifact / "model.onnx").is_file(), detail="model.onnx is there")]
+    from edgellm.engines.gguf.header import read_header
+
+    try:
+        header = read_header(artifact)
+    except EdgellmError as error:
+        return [Check(name="structure", passed=False, detail=str(error))]
+    found = sorted({t.type for t in header.tensors})
+    # Q4_K_M is a mixture around Q4_K; a file that holds none of it fell back everywhere.
+    wanted = expected_type.removesuffix("_S").removesuffix("_M").removesuffix("_L")
+    return [
+        Check(name="structure", passed=True, value=float(len(header.tensors)), detail="tensors inside the file"),
+        Check(name="tensor types", passed=wanted in found, value=", ".join(found), limit=f"holds {wanted}"),
+    ]
+
+
+def check_tokenizer(tokenizer: Tokenizer, artifact: Path, engine: str) -> list[Check]:
+    """Every trap survives encoding and decoding; the artifact's vocabulary is the tokenizer's, piece by piece."""
+    lost = [name for name, text in TRAPS.items() if tokenizer.decode(tokenizer.encode(text)) != text]
+    checks = [
+        Check(
+            name="tokenizer round trip", passed=not lost, value=float(len(TRAPS) - len(lost)), limit=float(len(TRAPS)),
+            detail=f"lost: {', '.join(lost)}" if lost else "",
+        )
+    ]  # fmt: skip
+    if engine == "gguf":
+        from edgellm.engines.gguf.header import read_header
+
+        tokens = read_header(artifact).tokens
+        differing = sum(tokens[i] != tokenizer.token(i) for i in range(min(len(tokens), tokenizer.vocab_tokens)))
+        differing += abs(len(tokens) - tokenizer.vocab_tokens)
+        checks.append(
+            Check(name="vocabulary pieces", passed=differing == 0, value=float(differing), limit=0.0,
+                  detail="pieces that differ from the tokenizer's")
+        )  # fmt: skip
+    return checks
+
+
+def check_fidelity(fidelity: Fidelity, gate: Gate | None) -> list[Check]:
+    """The gate's limits against the ends of the intervals; without a gate only that the numbers are finite."""
+    values = (fidelity.mean_kld.value, fidelity.perplexity, fidelity.bits_per_byte.value)
+    checks = [Check(name="finite logits", passed=all(map(math.isfinite, values)))]
+    if gate is None:
+        return checks
+    upper = {
+        "mean KLD": (fidelity.mean_kld.high, gate.max_mean_kld),
+        "perplexity ratio": (fidelity.perplexity_ratio.high, gate.max_perplexity_ratio),
+    }
+    for name, (value, limit) in upper.items():
+        if limit is not None:
+            checks.append(Check(name=name, passed=value <= limit, value=value, limit=limit))
+    if gate.min_same_top_percent is not None:
+        value = fidelity.same_top_percent.low
+        passed = value >= gate.min_same_top_percent
+        checks.append(Check(name="same top token", passed=passed, value=value, limit=gate.min_same_top_percent))
+    return checks
+
+
+def check_decodes(runtime: Runtime, ids: Sequence[int], steps: int = 16) -> Check:
+    """The artifact generates: `steps` greedy tokens follow the prompt without an error."""
+    from edgellm.engines.protocol import Feed
+
+    runtime.keep(0, 0)
+    feed, got = list(ids)[:64], 0
+    for _ in range(steps):
+        row = runtime.step([Feed(0, feed)])[0][0]
+        if not math.isfinite(float(row.max())):
+            break
+        feed, got = [int(row.argmax())], got + 1
+    return Check(name="generates", passed=got == steps, value=float(got), limit=float(steps))
+
+
+def check_digests(bundle: Path, manifest: Manifest) -> list[Check]:
+    """Every file of the manifest is there unaltered, and nothing else is."""
+    wrong = []
+    for entry in manifest.files:
+        path = bundle / entry.path
+        if not path.is_file():
+            wrong.append(f"{entry.path} is missing")
+        elif path.stat().st_size != entry.bytes or digest.of_file(path) != entry.sha256:
+            wrong.append(f"{entry.path} is altered")
+    known = {e.path for e in manifest.files} | {"manifest.json"}
+    stray = [str(p.relative_to(bundle)) for p in sorted(bundle.rglob("*")) if p.is_file()]
+    wrong += [f"{name} is not in the manifest" for name in stray if name not in known]
+    return [Check(name="digests", passed=not wrong, value=float(len(manifest.files)), detail="; ".join(wrong))]
+
+
+def verdict_of(checks: Sequence[Check]) -> Verdict:
+    return Verdict(passed=all(c.passed for c in checks), checks=list(checks))

@@ -1,0 +1,50 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from oracles import oracle
+from tiny_checkpoints import TINY_JA, random_llama
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_work_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test touches the user's work folder, and none may go out."""
+    os.environ["EDGELLM_WORK"] = str(tmp_path_factory.mktemp("work"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def tiny_ja() -> Path:
+    return TINY_JA
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_llama(tmp_path_factory.mktemp("checkpoint") / "random-llama")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with public-domain text and the LLM-jp-4 tokenizer, which only the developers' machines have."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared (Japanese corpus and the LLM-jp-4 tokenizer), which is not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracle_tools() -> Path:
+    """A folder with llama.cpp's own tools."""
+    return oracle("EDGELLM_ORACLE_TOOLS")
+
+
+@pytest.fixture(scope="session")
+def oracle_convert() -> Path:
+    """A Python that has llama.cpp's own conversion script."""
+    return oracle("EDGELLM_ORACLE_CONVERT")

@@ -1,0 +1,189 @@
+"""`quantize` and `verify` as a user calls them, on the embedded model and on a random checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def edgellm(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgellm.cli.main", *map(str, words)], capture_output=True, text=True, check=False,
+        env=os.environ | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    done = edgellm("quantize", "tiny-ja", "--type", "Q8_0", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout)
+
+
+def test_quantize_prints_the_promised_keys(quantized: tuple[Path, dict[str, object]]) -> None:
+    out, document = quantized
+    assert document["bundle"] == str(out)
+    assert Path(str(document["artifact"])).is_file()
+    assert document["size_bytes"] == Path(str(document["artifact"])).stat().st_size
+    assert 8.0 < float(str(document["bits_per_weight"])) < 9.0
+    assert document["verdict"]["passed"] is True  # type: ignore[index]
+    assert isinstance(document["reused"], list)
+
+
+def test_a_second_run_reuses_every_step(quantized: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    done = edgellm("quantize", "tiny-ja", "--type", "Q8_0", "--out", tmp_path / "again", "--json")
+    assert json.loads(done.stdout)["reused"] == ["convert", "calibrate", "quantize"]
+    first = (quantized[0] / "model.gguf").read_bytes()
+    assert (tmp_path / "again" / "model.gguf").read_bytes() == first
+
+
+def test_the_manifest_tells_where_the_bundle_came_from(quantized: tuple[Path, dict[str, object]]) -> None:
+    manifest = json.loads((quantized[0] / "manifest.json").read_text())
+    assert [s["stage"] for s in manifest["lineage"]] == ["convert", "calibrate", "quantize"]
+    assert manifest["licence"] == "Apache-2.0"
+    assert all(s["versions"]["edgellm"] for s in manifest["lineage"])
+    assert {"model.gguf", "tokenizer/tokenizer.json", "imatrix.gguf"} <= {f["path"] for f in manifest["files"]}
+
+
+def test_verify_accepts_a_whole_bundle(quantized: tuple[Path, dict[str, object]]) -> None:
+    done = edgellm("verify", quantized[0], "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["passed"] is True
+    assert {"digests", "structure", "tokenizer round trip", "generates"} <= {c["name"] for c in document["checks"]}
+
+
+def test_verify_with_a_reference_measures_fidelity(quantized: tuple[Path, dict[str, object]]) -> None:
+    done = edgellm("verify", quantized[0], "--reference", "tiny-ja", "--json")
+    assert done.returncode == 0, done.stderr
+    check = next(c for c in json.loads(done.stdout)["checks"] if c["name"] == "mean KLD")
+    assert 0 < check["value"] < check["limit"]
+
+
+def test_one_altered_byte_is_found(quantized: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    bundle = shutil.copytree(quantized[0], tmp_path / "altered")
+    with open(bundle / "model.gguf", "r+b") as f:
+        f.seek(-1, os.SEEK_END)
+        last = f.read(1)
+        f.seek(-1, os.SEEK_END)
+        f.write(bytes([last[0] ^ 1]))
+    done = edgellm("verify", bundle)
+    assert done.returncode == 3
+    assert "model.gguf is altered" in done.stdout
+
+
+def test_a_missing_file_is_found(quantized: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    bundle = shutil.copytree(quantized[0], tmp_path / "torn")
+    (bundle / "tokenizer" / "tokenizer.json").unlink()
+    assert edgellm("verify", bundle).returncode == 3
+
+
+def test_a_bundle_of_another_model_fails_against_the_reference(
+    quantized: tuple[Path, dict[str, object]], random_checkpoint: Path
+) -> None:
+    done = edgellm("verify", quantized[0], "--reference", random_checkpoint, "--json")
+    assert done.returncode == 3
+    assert "mean KLD" in [c["name"] for c in json.loads(done.stdout)["checks"] if not c["passed"]]
+
+
+def test_a_gate_that_says_no_writes_no_bundle_and_ends_with_3(tmp_path: Path) -> None:
+    from edgellm.store.catalogue import RECIPES
+
+    strict = (RECIPES / "tiny-ja.toml").read_text() + "\n[gates.Q2_K]\nmax_mean_kld = 0.000001\n"
+    (tmp_path / "strict.toml").write_text(strict)
+    done = edgellm("quantize", tmp_path / "strict.toml", "--type", "Q2_K", "--out", tmp_path / "out", "--json")
+    assert done.returncode == 3
+    document = json.loads(done.stdout)
+    assert document["bundle"] is None
+    assert [c["name"] for c in document["verdict"]["checks"] if not c["passed"]] == ["mean KLD"]
+    assert not (tmp_path / "out").exists()
+    assert "mean KLD" in done.stderr
+
+
+def test_gate_none_bundles_what_the_gate_would_refuse(tmp_path: Path) -> None:
+    from edgellm.store.catalogue import RECIPES
+
+    strict = (RECIPES / "tiny-ja.toml").read_text() + "\n[gates.Q2_K]\nmax_mean_kld = 0.000001\n"
+    (tmp_path / "strict.toml").write_text(strict)
+    done = edgellm(
+        "quantize", tmp_path / "strict.toml", "--type", "Q2_K", "--gate", "none", "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+def test_a_gguf_made_elsewhere_is_quantized_too(quantized: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    from edgellm.engines.gguf.convert import convert
+
+    convert(Path(str(Path(__file__).parents[2] / "src/edgellm/models/tiny-ja")), tmp_path / "base.gguf", "F16")
+    done = edgellm("quantize", tmp_path / "base.gguf", "--type", "Q6_K", "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert edgellm("verify", tmp_path / "out").returncode == 0
+
+
+def test_a_tensor_type_reaches_the_file(tmp_path: Path) -> None:
+    done = edgellm(
+        "quantize", "tiny-ja", "--type", "Q4_K_M", "--tensor-type", r"^blk\.0\.ffn_down\.weight$=Q8_0",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(edgellm("show", tmp_path / "out", "--json").stdout)
+    assert next(t["type"] for t in shown["tensors"] if t["name"] == "blk.0.ffn_down.weight") == "Q8_0"
+
+
+def test_quantize_refuses_a_folder_with_other_things_in_it(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    done = edgellm("quantize", "tiny-ja", "--type", "Q8_0", "--out", tmp_path)
+    assert done.returncode == 2
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        (["quantize", "no-such-thing", "--out", "x"], 2, "no file or folder 'no-such-thing'"),
+        (["quantize", "tiny-ja", "--type", "Q4_K_X", "--out", "x"], 2, "Q4_K"),
+        (["verify", "no-such-bundle"], 1, "no-such-bundle"),
+        (["bench", "tiny-ja", "--parallel", "zero"], 2, "--parallel"),
+        (["quantize", "tiny-ja", "--format", "onnx", "--type", "Q4_K_M", "--out", "x"], 2, "ONNX"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_and_its_exit_code(
+    words: list[str], code: int, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = edgellm(*words)
+    assert done.returncode == code
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_calibrate_writes_a_matrix_for_every_matrix_of_the_layers(tmp_path: Path) -> None:
+    done = edgellm("calibrate", "tiny-ja", "--out", tmp_path / "i.gguf", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["tokens"] > 15_000
+    assert "blk.0.ffn_down.weight" in document["coverage"]
+    assert set(document["coverage"].values()) == {1.0}
+
+
+def test_bench_prints_the_promised_keys() -> None:
+    done = edgellm("bench", "tiny-ja", "--prompt-tokens", "64", "--decode-tokens", "8", "--parallel", "1,2", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [r["test"] for r in document["results"]] == ["pp64", "tg8", "pp64x2", "tg8x2"]
+    for result in document["results"]:
+        rate = result["tokens_per_s"]
+        assert 0 < rate["low"] <= rate["median"] <= rate["high"]
+        assert result["characters_per_s"] > rate["median"]
+    assert document["machine"]["cores"] >= 1
+    assert document["valid"] is (not document["reasons"])

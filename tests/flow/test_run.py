@@ -1,0 +1,59 @@
+"""`edgellm run` as a process: one answer, JSON, and a small chat."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgellm.engines.gguf.convert import convert
+from tiny_checkpoints import random_llama
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    convert(random_llama(folder / "checkpoint"), folder / "random.gguf", "F16")
+    return folder / "random.gguf"
+
+
+def edgellm_run(model: Path, *options: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "edgellm.cli.main", "run", str(model), "--threads", "1", *options]
+    return subprocess.run(line, input=typed, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_json_holds_text_reasoning_and_usage_and_nothing_else_is_printed(model: Path) -> None:
+    done = edgellm_run(model, "海の色は？", "--json", "--max-tokens", "9", "--seed", "1")
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert set(answer) >= {"text", "reasoning", "usage"}
+    assert answer["usage"]["completion_tokens"] == 9
+    assert answer["usage"]["prompt_tokens"] > 5
+    assert done.stderr == ""
+
+
+def test_the_streamed_answer_is_the_one_in_json(model: Path) -> None:
+    options = ("海の色は？", "--max-tokens", "40", "--temperature", "0", "--system", "短く。")
+    streamed, document = (
+        edgellm_run(model, *options),
+        json.loads(edgellm_run(model, *options, "--json").stdout),
+    )
+    assert streamed.stdout == document["text"] + "\n"
+    assert streamed.stderr.strip() == document["reasoning"].strip()
+    assert document["text"] or document["reasoning"]
+
+
+def test_a_chat_answers_turn_after_turn_until_quit_or_the_end_of_input(model: Path) -> None:
+    for typed in ("はい\n\nいいえ\n/quit\nまだ\n", "はい\nいいえ\n"):
+        done = edgellm_run(model, "--max-tokens", "5", "--temperature", "0", typed=typed)
+        assert done.returncode == 0
+        assert done.stdout.count("\n") >= 2
+
+
+def test_json_without_a_prompt_is_a_usage_error(model: Path) -> None:
+    done = edgellm_run(model, "--json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("edgellm: ")
