@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from oracles import oracle
 from tiny_checkpoints import TINY_JA, random_llama
 

@@ -364,9 +364,7 @@ def all_lessons() -> Lessons:
     table = records()
     lessons: Lessons = {name: [shape.lesson(*row) for row in table[name]] for name, shape in PLAIN.items()}
     lessons["talk"] = [Lesson(tuple(q.split("/")), analysis, answer) for q, analysis, answer in table["talk"]]
-    lessons["opposites"] = [
-        OPPOSITE.lesson(*pair) for a, b in table["opposites"] for pair in ((a, b), (b, a))
-    ]
+    lessons["opposites"] = [OPPOSITE.lesson(*pair) for a, b in table["opposites"] for pair in ((a, b), (b, a))]
     lessons["prefectures"] = prefecture_lessons(table["prefectures"])
     lessons["order"] = comparison_lessons(table["order"])
     lessons["calendar"] = calendar_lessons()

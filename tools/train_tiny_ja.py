@@ -181,7 +181,7 @@ class TinyLlama(nn.Module):
 
 
 def documents(path: Path) -> list[str]:
-    text = lzma.open(path, "rt", encoding="utf-8", newline="").read()
+    text = lzma.decompress(path.read_bytes()).decode("utf-8")
     return [d.strip("\n") for d in text.split("\f") if d.strip()]
 
 
@@ -190,12 +190,7 @@ def train_tokenizer(corpus: Path, work: Path) -> None:
     rng = random.Random(SEED)
     lines: list[str] = []
     for name, count in (("aozora-train", 260_000), ("statutes-train", 30_000)):
-        found = [
-            line
-            for d in documents(corpus / f"{name}.txt.xz")
-            for line in d.split("\n")
-            if 2 < len(line) < 1500
-        ]
+        found = [line for d in documents(corpus / f"{name}.txt.xz") for line in d.split("\n") if 2 < len(line) < 1500]
         lines += rng.sample(found, min(count, len(found)))
     spm.SentencePieceTrainer.train(
         sentence_iterator=iter(lines), model_prefix=str(work / "tokenizer"), model_type="unigram",
@@ -218,9 +213,7 @@ def give_header_words_a_piece(path: Path) -> None:
     from sentencepiece import sentencepiece_model_pb2 as model_pb2
 
     model = model_pb2.ModelProto.FromString(path.read_bytes())
-    normal = [
-        p for p in model.pieces if p.type == model_pb2.ModelProto.SentencePiece.NORMAL and len(p.piece) > 2
-    ]
+    normal = [p for p in model.pieces if p.type == model_pb2.ModelProto.SentencePiece.NORMAL and len(p.piece) > 2]
     rarest = sorted(normal, key=lambda p: p.score)[: len(HEADER_WORDS)]
     for piece, word in zip(rarest, HEADER_WORDS, strict=True):
         piece.piece, piece.score = "▁" + word, -9.0
@@ -241,9 +234,7 @@ def encode_corpus(corpus: Path, work: Path) -> None:
             f"{name}: {sum(map(len, ids)):,} tokens of {sum(len(t.encode()) for t in texts):,} bytes",
             flush=True,
         )
-    held = [
-        [BOS, *row, PAD] for row in pieces.encode(documents(corpus / "aozora-heldout.txt.xz"), num_threads=2)
-    ]
+    held = [[BOS, *row, PAD] for row in pieces.encode(documents(corpus / "aozora-heldout.txt.xz"), num_threads=2)]
     (work / "heldout.json").write_text(json.dumps(held))
 
 
@@ -314,10 +305,8 @@ def optimizers(model: TinyLlama, rate: float, embedding_rate: float) -> list[tor
     ]
 
 
-def held_out_bits_per_byte(
-    model: TinyLlama, corpus: Path, work: Path, limit: int | None, length: int = 512
-) -> float:
-    """Bits per UTF-8 byte of `aozora-heldout`, documents cut into windows of `length` tokens; `limit` caps the tokens."""
+def held_out_bits_per_byte(model: TinyLlama, corpus: Path, work: Path, limit: int | None, length: int = 512) -> float:
+    """Bits per UTF-8 byte of `aozora-heldout`, cut into windows of `length` tokens; `limit` caps the tokens."""
     texts = documents(corpus / "aozora-heldout.txt.xz")
     rows, held_bytes, tokens = [], 0, 0
     for ids, text in zip(json.loads((work / "heldout.json").read_text()), texts, strict=True):
@@ -336,9 +325,7 @@ def held_out_bits_per_byte(
             block = torch.tensor([r + [-1] * (width - len(r)) for r in part], device=device)
             inputs, targets = block[:, :-1].clamp(min=0), block[:, 1:]
             logits = model.logits(inputs).float()
-            nats += F.cross_entropy(
-                logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum"
-            ).item()
+            nats += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum").item()
     model.train()
     return nats / math.log(2) / held_bytes
 
@@ -392,9 +379,7 @@ def run(
         smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
         if step % 20 == 0 or step == steps:
             spent = time.monotonic() - began
-            print(
-                f"{stage} {step}/{steps} loss {smooth:.3f} {seen / spent:.0f} tok/s {spent:.0f} s", flush=True
-            )
+            print(f"{stage} {step}/{steps} loss {smooth:.3f} {seen / spent:.0f} tok/s {spent:.0f} s", flush=True)
         if step % 400 == 0:
             print(
                 f"{stage} {step} held-out bits per byte {held_out_bits_per_byte(model, corpus, work, 60_000):.4f}",
@@ -459,15 +444,11 @@ def conversation_window(
         ids.append(BOS)
         spoken.append(False)
         if rng.random() < 0.1:
-            add_message(
-                ids, spoken, pieces, "system", [(MESSAGE, rng.choice(SYSTEM_TEXTS))], END, heard=False
-            )
+            add_message(ids, spoken, pieces, "system", [(MESSAGE, rng.choice(SYSTEM_TEXTS))], END, heard=False)
         for turn in range(turns):
             question, analysis, answer = next(source)
             add_message(ids, spoken, pieces, "user", [(MESSAGE, question)], END, heard=False)
-            if (
-                turn + 1 < turns
-            ):  # earlier turns keep their answer and lose their analysis, as in the template
+            if turn + 1 < turns:  # earlier turns keep their answer and lose their analysis, as in the template
                 add_message(
                     ids,
                     spoken,
@@ -478,9 +459,7 @@ def conversation_window(
                     heard=False,
                 )
             else:
-                add_message(
-                    ids, spoken, pieces, "assistant", [(CHANNEL, "analysis"), (MESSAGE, analysis)], END
-                )
+                add_message(ids, spoken, pieces, "assistant", [(CHANNEL, "analysis"), (MESSAGE, analysis)], END)
                 add_message(ids, spoken, pieces, "assistant", [(CHANNEL, "final"), (MESSAGE, answer)], RETURN)
     targets = [i if said else -1 for i, said in zip(ids, spoken, strict=True)]
     return ids[:length], targets[1 : length + 1]
@@ -513,10 +492,17 @@ def export(corpus: Path, work: Path, out: Path) -> None:
     model.to(torch.bfloat16).float()
     export_tokenizer(work, out)
     export_model(model, out)
-    measured = held_out_bits_per_byte(model, corpus, work, None)
-    print(
-        f"{state['tokens']:,} tokens in {state['seconds'] / 60:.0f} minutes, {measured:.4f} bits per byte on aozora-heldout"
-    )
+    facts = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "tokens": state["tokens"],
+        "steps": torch.load(work / "pretrain.pt", weights_only=True, mmap=True)["step"],
+        "tune_steps": state["step"],
+        "bits_per_byte": held_out_bits_per_byte(model, corpus, work, None),
+        "bits_per_byte_1024": held_out_bits_per_byte(model, corpus, work, None, 1024),
+    }
+    card = (Path(__file__).parent / "tiny_ja_card.md").read_text(encoding="utf-8")
+    (out / "MODEL_CARD.md").write_text(card.format(**facts), encoding="utf-8")
+    print(json.dumps(facts))
 
 
 def main() -> None:

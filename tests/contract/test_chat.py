@@ -122,9 +122,7 @@ def test_max_tokens_ends_the_answer_with_length(start: Start, reply: list[int]) 
         (["三"], ""),
     ],
 )
-def test_a_stop_string_ends_the_content_before_it(
-    start: Start, reply: list[int], stop: list[str], wanted: str
-) -> None:
+def test_a_stop_string_ends_the_content_before_it(start: Start, reply: list[int], stop: list[str], wanted: str) -> None:
     chat, _, _ = start(reply)
     deltas = list(chat.stream(QUESTION, GREEDY, None, stop))
     assert joined(deltas)[0] == wanted

@@ -112,9 +112,7 @@ def test_gate_none_bundles_what_the_gate_would_refuse(tmp_path: Path) -> None:
 
     strict = (RECIPES / "tiny-ja.toml").read_text() + "\n[gates.Q2_K]\nmax_mean_kld = 0.000001\n"
     (tmp_path / "strict.toml").write_text(strict)
-    done = edgellm(
-        "quantize", tmp_path / "strict.toml", "--type", "Q2_K", "--gate", "none", "--out", tmp_path / "out"
-    )
+    done = edgellm("quantize", tmp_path / "strict.toml", "--type", "Q2_K", "--gate", "none", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "manifest.json").is_file()
 
@@ -187,3 +185,30 @@ def test_bench_prints_the_promised_keys() -> None:
         assert result["characters_per_s"] > rate["median"]
     assert document["machine"]["cores"] >= 1
     assert document["valid"] is (not document["reasons"])
+
+
+@pytest.fixture(scope="module")
+def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    out = tmp_path_factory.mktemp("bundles") / "onnx"
+    done = edgellm("quantize", "tiny-ja", "--format", "onnx", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout)
+
+
+@pytest.mark.onnx
+def test_an_onnx_bundle_predicts_as_the_f32_gguf_does(onnx_bundle: tuple[Path, dict[str, object]]) -> None:
+    """Two engines, one checkpoint: the divergence between them is rounding."""
+    manifest = json.loads((onnx_bundle[0] / "manifest.json").read_text())
+    assert manifest["format"] == "onnx"
+    assert manifest["fidelity"]["mean_kld"]["high"] < 1e-6
+
+
+@pytest.mark.onnx
+def test_an_onnx_bundle_is_verified_run_and_benched_like_any_other(onnx_bundle: tuple[Path, dict[str, object]]) -> None:
+    bundle = onnx_bundle[0]
+    assert edgellm("verify", bundle).returncode == 0
+    answer = edgellm("run", bundle, "日本の首都はどこですか。", "--temperature", "0", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["usage"]["completion_tokens"] > 0
+    timed = edgellm("bench", bundle, "--prompt-tokens", "16", "--decode-tokens", "4", "--repeat", "1", "--json")
+    assert timed.returncode == 0, timed.stderr

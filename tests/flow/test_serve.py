@@ -125,30 +125,29 @@ def test_usage_counts_are_those_of_the_exact_tokenizer(live: Live) -> None:
 def test_eight_requests_at_once_share_steps_and_all_finish(live: Live) -> None:
     before = live.http.get("/health").json()
     with ThreadPoolExecutor(8) as pool:
-        replies = list(pool.map(lambda text: live.ask(text, max_tokens=200, ignore_eos=True), QUESTIONS))
+        replies = list(pool.map(lambda text: live.ask(text, max_tokens=80, ignore_eos=True), QUESTIONS))
     after = live.http.get("/health").json()
-    assert [reply.json()["usage"]["completion_tokens"] for reply in replies] == [200] * 8
+    assert [reply.json()["usage"]["completion_tokens"] for reply in replies] == [80] * 8
     assert after["widest_step"] >= 4
-    assert after["completion_tokens"] - before["completion_tokens"] == 8 * 200
-    assert after["steps"] - before["steps"] < 8 * 200  # fewer steps than tokens: they were shared
+    assert after["completion_tokens"] - before["completion_tokens"] == 8 * 80
+    assert after["steps"] - before["steps"] < 8 * 80  # fewer steps than tokens: they were shared
     assert (after["running"], after["waiting"]) == (0, 0)
 
 
 def test_greedy_answers_are_the_same_alone_and_in_company(live: Live, model: Path) -> None:
     lengths = clear_lengths(model, live)
-    assert sum(lengths) > 40  # or sameness shows nothing
-    alone = [live.ask(text, max_tokens=n).json() for text, n in zip(QUESTIONS, lengths, strict=True)]
+    asked = [(text, n) for text, n in zip(QUESTIONS, lengths, strict=True) if n]
+    assert sum(lengths) > 30  # or sameness shows nothing
+    alone = [live.ask(text, max_tokens=n).json() for text, n in asked]
     with ThreadPoolExecutor(16) as pool:
-        company = [pool.submit(live.ask, text, max_tokens=300, ignore_eos=True) for text in QUESTIONS[:4]]
-        together = [
-            reply.json() for reply in pool.map(lambda q, n: live.ask(q, max_tokens=n), QUESTIONS, lengths)
-        ]
+        company = [pool.submit(live.ask, text, max_tokens=100, ignore_eos=True) for text in QUESTIONS[:4]]
+        together = [reply.json() for reply in pool.map(lambda each: live.ask(each[0], max_tokens=each[1]), asked)]
         assert [future.result().status_code for future in company] == [200] * 4
     assert [reply["choices"] for reply in together] == [reply["choices"] for reply in alone]
 
 
 def clear_lengths(model: Path, live: Live) -> list[int]:
-    """For each question, how many tokens of the greedy answer are clear choices.
+    """For each question, how many tokens of the greedy answer, 24 at most, are clear choices.
 
     llama.cpp adds up in another order when it computes sequences together, which moves the logits of this
     model by up to 0.01: of two tokens nearer than that, either may win.
@@ -157,14 +156,14 @@ def clear_lengths(model: Path, live: Live) -> list[int]:
     lengths = []
     for question in QUESTIONS:
         runtime.keep(0, 0)
-        ids = live.chat.prompt([Message("user", question)])
-        for count in range(25):
+        ids, clear = live.chat.prompt([Message("user", question)]), 0
+        while clear < 24:
             logits = runtime.step([Feed(0, ids)])[0][-1]
             second, first = np.partition(logits, -2)[-2:]
-            if first - second < 0.1:
+            if first - second < 0.03:
                 break
-            ids = [int(np.argmax(logits))]
-        lengths.append(max(count, 1))
+            ids, clear = [int(np.argmax(logits))], clear + 1
+        lengths.append(clear)
     runtime.close()
     return lengths
 
@@ -178,8 +177,7 @@ def test_more_requests_than_places_all_finish(live: Live) -> None:
 def test_a_stream_joins_to_the_whole_answer_whatever_bytes_the_model_strings_together(live: Live) -> None:
     body = {"prompt": "海", "max_tokens": 300, "temperature": 2, "top_p": 1, "seed": 4, "ignore_eos": True}
     texts = [
-        json.loads(e)["choices"][0]["text"]
-        for e in events(live.http.post(TEXT, json=body | {"stream": True}))[:-1]
+        json.loads(e)["choices"][0]["text"] for e in events(live.http.post(TEXT, json=body | {"stream": True}))[:-1]
     ]
     whole = live.http.post(TEXT, json=body).json()["choices"][0]["text"]
     assert "\ufffd" in whole  # stray bytes have come, or this test shows nothing
@@ -209,9 +207,7 @@ def test_a_seed_makes_a_sampled_answer_repeatable(live: Live) -> None:
 
 
 def test_openais_own_client_reads_models_answers_streams_and_errors(live: Live) -> None:
-    client = openai.OpenAI(
-        base_url=f"{live.url}/v1", api_key="none", http_client=httpx.Client(trust_env=False)
-    )
+    client = openai.OpenAI(base_url=f"{live.url}/v1", api_key="none", http_client=httpx.Client(trust_env=False))
     assert [model.id for model in client.models.list()] == ["tiny"]
     assert client.models.retrieve("tiny").id == "tiny"
     messages = [{"role": "user", "content": "はい"}]
@@ -267,9 +263,7 @@ def command(model: Path, tmp_path: Path) -> Iterator[Command]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_says_when_it_listens_answers_and_ends_on_a_signal(command: Command, number: int) -> None:
     assert re.fullmatch(r"serving random on http://127\.0\.0\.1:\d+\n", command.ready)
-    with httpx.Client(
-        base_url=command.url, trust_env=False, timeout=60, headers={"x-api-key": "secret"}
-    ) as http:
+    with httpx.Client(base_url=command.url, trust_env=False, timeout=60, headers={"x-api-key": "secret"}) as http:
         assert http.get("/health").json()["sequences"] == 2
         assert http.get("/v1/models").json()["data"][0]["context_tokens"] == 512
         reply = http.post(CHAT, json={"messages": [{"role": "user", "content": "はい"}], "max_tokens": 5})

@@ -206,9 +206,7 @@ def test_the_place_is_free_when_the_client_goes_away(tiny: Tiny, stream: bool) -
     body = json.dumps({"prompt": "あ", "max_tokens": 10**9, "stream": stream}).encode()
     state = tiny.chat.scheduler.state
     with socket.create_connection((tiny.http.base_url.host, tiny.http.base_url.port)) as client:
-        client.sendall(
-            b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (TEXT.encode(), len(body)) + body
-        )
+        client.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (TEXT.encode(), len(body)) + body)
         eventually(lambda: state().completion_tokens > 10)
         assert state().running == 1
     eventually(lambda: state().running == 0)

@@ -38,9 +38,7 @@ def artifact(base: Base, type_name: str) -> Path:
 
 def ask(port: int, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
-    )
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as reply:
         document: dict[str, object] = json.load(reply)
     return document

@@ -16,8 +16,17 @@ from edgellm.bench.engine import EngineLoad
 from edgellm.bench.machine import describe_machine
 from edgellm.build.benching import bench_opened
 from edgellm.build.pipeline import (
-    Base, Product, facts_of, gate_of, judge, make_artifact, make_base, measure, reasons, recipe_for,
-)  # fmt: skip
+    Base,
+    Product,
+    facts_of,
+    gate_of,
+    judge,
+    make_artifact,
+    make_base,
+    measure,
+    reasons,
+    recipe_for,
+)
 from edgellm.errors import EngineFailed, GateFailed
 from edgellm.inference.chat import Delta, Message, SamplingOptions
 from edgellm.inference.remote_chat import RemoteChat
@@ -62,7 +71,8 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
         base = make_base(target, work, progress)
     with clock("calibrate and quantize"):
         products = {
-            t: make_artifact(base, "gguf", t, {}, recipe.quantization.calibration, work, progress=progress) for t in LADDER
+            t: make_artifact(base, "gguf", t, {}, recipe.quantization.calibration, work, progress=progress)
+            for t in LADDER
         }
     with clock("measure fidelity"):
         measured = measure(base, products, progress)
@@ -79,12 +89,27 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
         bundle.write_bundle(folder, product.artifact, base.source, product.extras, facts)
     with clock("serve and ask"):
         reply, reasoning = ask_over_http(folder)
+    tokens, facts_shown, machine = (
+        tokenization(base, product),
+        model_facts(base, product, recipe, size),
+        describe_machine(),
+    )
     result = DemoResult(
-        bundle=str(folder), report=str(out / "report.html"), formats=rows, reply=reply,
-        elapsed_s=round(time.monotonic() - began, 2), question=QUESTION, reasoning=reasoning,
-        tokenization=tokenization(base, product), model=model_facts(base, product, recipe, size),
-        machine=describe_machine(), verdict=verdict, steps=clock.parts, versions=software_versions(), created=bundle.now(),
-    )  # fmt: skip
+        bundle=str(folder),
+        report=str(out / "report.html"),
+        formats=rows,
+        reply=reply,
+        elapsed_s=round(time.monotonic() - began, 2),
+        question=QUESTION,
+        reasoning=reasoning,
+        tokenization=tokens,
+        model=facts_shown,
+        machine=machine,
+        verdict=verdict,
+        steps=clock.parts,
+        versions=software_versions(),
+        created=bundle.now(),
+    )
     write_text(out / "demo.json", result.model_dump_json(indent=1) + "\n")
     write_report(result, out / "report.html")
     return result
@@ -92,7 +117,9 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
 
 def row(base: Base, product: Product, found: Fidelity, progress: Progress | None) -> FormatRow:
     size = size_of(product.artifact, product.format)
-    target = Target(f"{base.name} {product.type}", "gguf", product.artifact, product.format, product.artifact, base.source)
+    target = Target(
+        f"{base.name} {product.type}", "gguf", product.artifact, product.format, product.artifact, base.source
+    )
     speed = bench_opened(target, LOAD, threads=0, progress=progress)
     decode = next(t for t in speed.results if t.test.startswith("tg"))
     return FormatRow(
@@ -157,5 +184,3 @@ def model_facts(base: Base, product: Product, recipe: Recipe, size: Size) -> dic
 
 def software_versions() -> dict[str, str]:
     return {name: version(name) for name in ("edgellm", "llama-cpp-python", "gguf", "numpy", "tokenizers")}
-
-

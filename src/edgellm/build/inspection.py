@@ -86,9 +86,7 @@ def checkpoint_facts(target: Target) -> dict[str, Any]:
     checkpoint = open_checkpoint(target.path)
     config = checkpoint.config
     has_tokenizer = any((target.path / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
-    tensors = [
-        TensorEntry(name=t.name, type=t.dtype, shape=list(t.shape)) for t in checkpoint.tensors.values()
-    ]
+    tensors = [TensorEntry(name=t.name, type=t.dtype, shape=list(t.shape)) for t in checkpoint.tensors.values()]
     return {
         "architecture": checkpoint.architecture, "parameters": checkpoint.parameters,
         "active_parameters": active_parameters(checkpoint),
@@ -130,7 +128,5 @@ def tokenizer_facts(target: Target, tokenizer: Tokenizer) -> TokenizerFacts:
 
 def grouped(tensors: Iterable[TensorEntry]) -> list[tuple[str, str, str, int]]:
     """(name, type, shape, how many) with the layers' tensors of one name, type and shape taken together."""
-    counts = Counter(
-        (LAYER_NUMBER.sub(".N.", t.name, 1), t.type, " × ".join(map(str, t.shape))) for t in tensors
-    )
+    counts = Counter((LAYER_NUMBER.sub(".N.", t.name, 1), t.type, " × ".join(map(str, t.shape))) for t in tensors)
     return [(*key, count) for key, count in counts.items()]

@@ -23,7 +23,7 @@ from edgellm.stages.quantize import REPORT, quantize
 from edgellm.store import catalogue, digest
 from edgellm.store import checkpoint as checkpoints
 from edgellm.store.atomic import file_aside
-from edgellm.store.work import Made, WorkFolder
+from edgellm.store.work import Made, WorkFolder, default_root
 
 if TYPE_CHECKING:
     from edgellm.language.tokenizer import Tokenizer
@@ -211,6 +211,11 @@ def reasons(verdict: Verdict) -> str:
         for c in verdict.checks
         if not c.passed
     )
+
+
+def open_target(name: str) -> Target:
+    """What TARGET names, as something that an engine can load; see `runnable`."""
+    return runnable(resolve(name), WorkFolder(default_root()))
 
 
 def runnable(target: Target, work: WorkFolder, progress: Progress | None = None) -> Target:

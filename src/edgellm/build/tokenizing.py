@@ -52,10 +52,7 @@ class TextTokenizer:
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """One result a text. Raises UsageError for a text with a lone surrogate."""
-        return [
-            self._result(text, ids)
-            for text, ids in zip(texts, self._tokenizer.encode_lines(texts), strict=True)
-        ]
+        return [self._result(text, ids) for text, ids in zip(texts, self._tokenizer.encode_lines(texts), strict=True)]
 
     def tokenize_lines(self, lines: Iterable[str]) -> Iterator[TokenizedText]:
         """As `tokenize`, in blocks, so that a long input is answered while it is read."""

@@ -27,13 +27,9 @@ class Answer:
 @click.argument("prompt", required=False)
 @click.option("--system", help="What the model is told before the conversation.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest answer; what fits in the context.")
-@click.option(
-    "--temperature", type=click.FloatRange(0), help="0: always the likeliest token. What the model advises."
-)
+@click.option("--temperature", type=click.FloatRange(0), help="0: always the likeliest token. What the model advises.")
 @click.option("--seed", type=click.IntRange(0), help="The same seed gives the same answer.")
-@click.option(
-    "--context", type=click.IntRange(0), default=0, help="Tokens of the whole conversation; the model's."
-)
+@click.option("--context", type=click.IntRange(0), default=0, help="Tokens of the whole conversation; the model's.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, when the answer is complete.")
 def run(
@@ -47,16 +43,16 @@ def run(
     """
     from dataclasses import asdict, replace
 
+    from edgellm.build.pipeline import open_target
     from edgellm.engines.protocol import RuntimeOptions
     from edgellm.errors import UsageError
     from edgellm.inference.advice import advised_sampling
     from edgellm.inference.chat import Message
     from edgellm.inference.local_chat import open_chat
-    from edgellm.inference.target import resolve
 
     if as_json and prompt is None:
         raise UsageError("--json prints one answer; give the PROMPT that it answers")
-    model = resolve(target)
+    model = open_target(target)
     sampling = replace(advised_sampling(model), seed=seed)
     if temperature is not None:
         sampling = replace(sampling, temperature=temperature)
@@ -87,9 +83,7 @@ def show(deltas: Iterable[Delta], answer: Answer, quiet: bool = False) -> None:
         click.echo()
 
 
-def converse(
-    chat: LocalChat, messages: list[Message], sampling: SamplingOptions, max_tokens: int | None
-) -> None:
+def converse(chat: LocalChat, messages: list[Message], sampling: SamplingOptions, max_tokens: int | None) -> None:
     """Turn after turn until /quit, the end of the input, or Ctrl-C at the prompt."""
     from contextlib import closing
 

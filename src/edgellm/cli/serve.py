@@ -11,15 +11,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.argument("target")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
-@click.option(
-    "--parallel", type=click.IntRange(1), default=4, show_default=True, help="Requests decoded together."
-)
-@click.option(
-    "--context", type=click.IntRange(0), default=0, help="Tokens of prompt and answer; the model's."
-)
-@click.option(
-    "--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Requests that may wait."
-)
+@click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="Requests decoded together.")
+@click.option("--context", type=click.IntRange(0), default=0, help="Tokens of prompt and answer; the model's.")
+@click.option("--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Requests that may wait.")
 @click.option(
     "--api-key-file",
     type=click.Path(path_type=Path),
@@ -34,10 +28,10 @@ def serve(
 
     Says on stderr when it listens: serving NAME on http://HOST:PORT. Ctrl-C ends it.
     """
+    from edgellm.build.pipeline import open_target
     from edgellm.engines.protocol import RuntimeOptions
     from edgellm.inference.advice import advised_sampling
     from edgellm.inference.local_chat import open_chat
-    from edgellm.inference.target import resolve
     from edgellm.serve.app import create_app
     from edgellm.serve.keys import read_keys
     from edgellm.serve.server import Server, address, bind, run_until_stopped
@@ -49,7 +43,7 @@ def serve(
             f"edgellm: anyone who reaches {host} may use the model; give --api-key-file to prevent it",
             err=True,
         )
-    model = resolve(target)
+    model = open_target(target)
     sock = bind(host, port)
     with open_chat(model, RuntimeOptions(context, parallel, threads), max_waiting=max_queue) as chat:
         service = Service(model.name, chat, advised_sampling(model))

@@ -55,7 +55,5 @@ def sampling_from(found: Mapping[str, Any], path: Path) -> SamplingOptions:
         sampling = replace(SamplingOptions(), **values)  # type: ignore[arg-type]
         check_ranges(sampling)
     except (TypeError, ValueError) as error:
-        raise BadInput(
-            f"{path} advises sampling settings that are no numbers ({error}); correct the file"
-        ) from None
+        raise BadInput(f"{path} advises sampling settings that are no numbers ({error}); correct the file") from None
     return sampling

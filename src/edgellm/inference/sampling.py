@@ -40,9 +40,7 @@ class Sampler:
         """
         best = int(np.argmax(logits))  # the first NaN, if there is one
         if not np.isfinite(logits[best]):
-            raise EngineFailed(
-                "the model's output is not a number, so no token can be drawn; the file may be damaged"
-            )
+            raise EngineFailed("the model's output is not a number, so no token can be drawn; the file may be damaged")
         if self.options.temperature < COLDEST:
             return best
         ids, weights = candidates(logits, self.options)

@@ -106,8 +106,7 @@ class Scheduler:
                 raise EngineFailed("the scheduler is closed and takes no more requests; open the model again")
             if len(self._waiting) >= len(self._free) + self._max_waiting:
                 raise QueueFull(
-                    f"{self.info.sequences} requests are being answered and {self._max_waiting} wait; "
-                    "try again later",
+                    f"{self.info.sequences} requests are being answered and {self._max_waiting} wait; try again later",
                     self._retry_after_s(),
                 )
             self._waiting.append(generation)
@@ -181,9 +180,7 @@ class Scheduler:
                     self._step(batch)
             self._end_all(EngineFailed("the scheduler was closed before the answer was complete; ask again"))
         except BaseException as fault:  # a fault of ours must not leave anyone waiting for ever
-            self._die(
-                EngineFailed(f"the scheduler stopped on {type(fault).__name__}: {fault}; start it again")
-            )
+            self._die(EngineFailed(f"the scheduler stopped on {type(fault).__name__}: {fault}; start it again"))
             raise
 
     def _wait_for_work(self) -> bool:

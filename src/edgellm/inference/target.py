@@ -69,7 +69,7 @@ def resolve(target: str) -> Target:
     path = Path(target)
     if path.is_file() and path.suffix == ".gguf":
         return Target(path.stem, "gguf", path, "gguf", path)
-    if path.is_file() and path.suffix == ".toml" or (not path.exists() and target in catalogue.recipe_names()):
+    if (path.is_file() and path.suffix == ".toml") or (not path.exists() and target in catalogue.recipe_names()):
         return Target(path.stem, "recipe", path)
     if path.is_dir():
         return resolve_folder(path)
@@ -102,6 +102,8 @@ def read_manifest(bundle: Path) -> Manifest:
     try:
         return Manifest.model_validate_json((bundle / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadInput(f"{bundle} has no {MANIFEST}, so it is no finished bundle; make it again with quantize") from None
+        raise BadInput(
+            f"{bundle} has no {MANIFEST}, so it is no finished bundle; make it again with quantize"
+        ) from None
     except ValueError:
         raise BadInput(f"{bundle / MANIFEST} is damaged; make the bundle again with quantize") from None

@@ -74,7 +74,7 @@ class EngineBench(Record):
     machine: dict[str, object]
     conditions: dict[str, object]
     valid: bool
-    reasons: list[str] = []
+    reasons: list[str]  # why it is not valid; empty when it is
 
 
 class FormatRow(Record):

@@ -53,9 +53,7 @@ async def model(request: Request) -> Response:
 
 
 def the_model(service: Service) -> Model:
-    return Model(
-        id=service.name, created=service.created, context_tokens=service.chat.scheduler.info.context_tokens
-    )
+    return Model(id=service.name, created=service.created, context_tokens=service.chat.scheduler.info.context_tokens)
 
 
 def json_response(text: str, status: int = 200) -> Response:

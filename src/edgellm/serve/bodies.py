@@ -66,9 +66,7 @@ def check_stop(strings: list[str]) -> None:
     if len(strings) > STOP_STRINGS_LIMIT:
         raise Problem(400, f"stop holds more than {STOP_STRINGS_LIMIT} strings; give fewer", param="stop")
     if not all(strings):
-        raise Problem(
-            400, "stop holds an empty string, which would stop every answer; leave it out", param="stop"
-        )
+        raise Problem(400, "stop holds an empty string, which would stop every answer; leave it out", param="stop")
 
 
 def problem_of_validation(error: ValidationError) -> Problem:
@@ -76,9 +74,7 @@ def problem_of_validation(error: ValidationError) -> Problem:
     of the shape that came nearest. pydantic's names of shapes, such as `list[str]`, are left out."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     fault = max(faults, key=lambda each: len(each["loc"]))
-    path = [
-        str(part) for part in fault["loc"] if isinstance(part, int) or (part.isidentifier() and part != "str")
-    ]
+    path = [str(part) for part in fault["loc"] if isinstance(part, int) or (part.isidentifier() and part != "str")]
     name = ".".join(path) or "the request"
     if fault["type"] == "extra_forbidden":
         message = f"{name} is not a field that this server knows; check its spelling or leave it out"

@@ -114,8 +114,6 @@ async def collecting(answers: Answers, collected: list[Collected]) -> AsyncItera
         yield index, delta
 
 
-def closing(
-    body: openai.GenerationBody, shape: Shape, collected: list[Collected]
-) -> Callable[[], Sequence[BaseModel]]:
+def closing(body: openai.GenerationBody, shape: Shape, collected: list[Collected]) -> Callable[[], Sequence[BaseModel]]:
     """The usage chunk, if the client asked for one; counted when the answers are complete."""
     return lambda: [shape.usage(usage_of(collected))] if body.stream_options.include_usage else []

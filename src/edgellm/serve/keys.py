@@ -38,16 +38,10 @@ class KeyGate:
         self._digests = [digest(key) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and scope["path"] not in OPEN_PATHS
-            and not self._allows(Headers(scope=scope))
-        ):
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._allows(Headers(scope=scope)):
             message = "the API key is missing or wrong; send it as Authorization: Bearer KEY or as x-api-key"
             headers = {"WWW-Authenticate": "Bearer"}
-            problem = Problem(
-                401, message, kind="authentication_error", code="invalid_api_key", headers=headers
-            )
+            problem = Problem(401, message, kind="authentication_error", code="invalid_api_key", headers=headers)
             await problem.response()(scope, receive, send)
             return
         await self._app(scope, receive, send)

@@ -33,9 +33,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
-        return Response(
-            self.body.model_dump_json(), self.status, headers=self.headers, media_type="application/json"
-        )
+        return Response(self.body.model_dump_json(), self.status, headers=self.headers, media_type="application/json")
 
 
 def problem_of(error: EdgellmError, param: str | None = None) -> Problem:
@@ -67,8 +65,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         known = ", ".join(route.path for route in request.app.routes)
-        return Problem(
-            404, f"there is nothing at {request.url.path}; try one of {known}", code="not_found"
-        ).response()
+        return Problem(404, f"there is nothing at {request.url.path}; try one of {known}", code="not_found").response()
     message = f"{request.method} {request.url.path} cannot be answered: {error.detail}"
     return Problem(error.status_code, message, headers=error.headers).response()

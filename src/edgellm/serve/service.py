@@ -43,9 +43,7 @@ class Service:
             seed=body.seed,
         )
 
-    def answers(
-        self, receive: Receive, pairs: Sequence[tuple[GenerationRequest, AnswerReader]], param: str
-    ) -> Answers:
+    def answers(self, receive: Receive, pairs: Sequence[tuple[GenerationRequest, AnswerReader]], param: str) -> Answers:
         """Submit the generations of one HTTP request; raises Problem. `param` is the field of the prompt."""
         scheduler = self.chat.scheduler
         try:

@@ -32,9 +32,7 @@ class Collected:
 def usage_of(answers: Sequence[Collected]) -> openai.UsageBody:
     prompt = sum(answer.usage.prompt_tokens for answer in answers)
     completion = sum(answer.usage.completion_tokens for answer in answers)
-    return openai.UsageBody(
-        prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
-    )
+    return openai.UsageBody(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
 
 class Shape(Protocol):
@@ -59,9 +57,7 @@ class ChatShape:
         choices = [
             openai.ChatChoice(
                 index=index,
-                message=openai.AnswerMessage(
-                    content=answer.content, reasoning_content=answer.reasoning or None
-                ),
+                message=openai.AnswerMessage(content=answer.content, reasoning_content=answer.reasoning or None),
                 finish_reason=answer.finish_reason,
             )
             for index, answer in enumerate(answers)
@@ -108,9 +104,5 @@ class CompletionShape:
     def usage(self, usage: openai.UsageBody) -> openai.Completion:
         return self._completion([], usage)
 
-    def _completion(
-        self, choices: list[openai.CompletionChoice], usage: openai.UsageBody | None
-    ) -> openai.Completion:
-        return openai.Completion(
-            id=self.id, created=self.created, model=self.model, choices=choices, usage=usage
-        )
+    def _completion(self, choices: list[openai.CompletionChoice], usage: openai.UsageBody | None) -> openai.Completion:
+        return openai.Completion(id=self.id, created=self.created, model=self.model, choices=choices, usage=usage)

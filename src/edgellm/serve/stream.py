@@ -27,9 +27,7 @@ class Answers:
     connection ends, which cancels what is under way.
     """
 
-    def __init__(
-        self, receive: Receive, scheduler: Scheduler, pairs: Sequence[tuple[Request, AnswerReader]]
-    ) -> None:
+    def __init__(self, receive: Receive, scheduler: Scheduler, pairs: Sequence[tuple[Request, AnswerReader]]) -> None:
         """Submit every request, or none; raises what `Scheduler.submit` raises."""
         self.abandoned = False
         self._loop = asyncio.get_running_loop()

@@ -22,7 +22,9 @@ TOKENIZER_FILES = (
 PAPERS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "README.md", "MODEL_CARD.md")
 
 
-def write_bundle(out: Path, artifact: Path, source: Path | None, extras: Mapping[str, Path], facts: Manifest) -> Manifest:
+def write_bundle(
+    out: Path, artifact: Path, source: Path | None, extras: Mapping[str, Path], facts: Manifest
+) -> Manifest:
     """Copy the artifact, tokenizer files and papers of the source and `extras` (name → file) into `out`.
 
     `facts` is the manifest without its `files`; the complete one is given back. An existing bundle at `out`
@@ -57,7 +59,8 @@ def copy_existing(source: Path, folder: Path, names: tuple[str, ...]) -> None:
 def entries(folder: Path) -> list[FileEntry]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return [
-        FileEntry(path=p.relative_to(folder).as_posix(), sha256=digest.of_file(p), bytes=p.stat().st_size) for p in files
+        FileEntry(path=p.relative_to(folder).as_posix(), sha256=digest.of_file(p), bytes=p.stat().st_size)
+        for p in files
     ]
 
 

@@ -59,10 +59,7 @@ def calibrate(
         from edgellm.engines.gguf.imatrix import collect
         from edgellm.engines.gguf.imatrix_file import write_imatrix
 
-        if documents:
-            chunks = chunks_of(documents, tokenizer)
-        else:
-            chunks = generated(base, tokenizer, progress)
+        chunks = chunks_of(documents, tokenizer) if documents else generated(base, tokenizer, progress)
         found = collect(base, chunks, labelled(progress, "calibrate"))
         write_imatrix(folder / IMATRIX, found, datasets=[calibration])
 

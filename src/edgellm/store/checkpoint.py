@@ -79,9 +79,7 @@ class Checkpoint:
         names = self.config.get("architectures")
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
-        raise BadInput(
-            f'{self.folder / "config.json"} names no class under "architectures"; give the whole checkpoint'
-        )
+        raise BadInput(f'{self.folder / "config.json"} names no class under "architectures"; give the whole checkpoint')
 
     @property
     def parameters(self) -> int:
@@ -95,9 +93,7 @@ class Checkpoint:
         """SHA-256 by name of every file that decides what a conversion yields, read in blocks."""
         shards = {t.file for t in self.tensors.values()}
         beside = {
-            p
-            for p in self.folder.iterdir()
-            if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
+            p for p in self.folder.iterdir() if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
         }
         return {p.name: digest.of_file(p) for p in sorted(shards | beside)}
 
@@ -117,9 +113,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if index_file.is_file():
         return Checkpoint(folder, config, _tensors_of_shards(folder, index_file))
     if not (folder / "model.safetensors").is_file():
-        raise BadInput(
-            f"{folder} holds no model.safetensors; give a folder with the weights in safetensors files"
-        )
+        raise BadInput(f"{folder} holds no model.safetensors; give a folder with the weights in safetensors files")
     return Checkpoint(folder, config, read_shard(folder / "model.safetensors"))
 
 
@@ -135,8 +129,7 @@ def _tensors_of_shards(folder: Path, index_file: Path) -> dict[str, StoredTensor
     for name, shard in places.items():
         if name not in tensors or tensors[name].file.name != shard:
             raise BadInput(
-                f"{folder / shard} does not hold the tensor {name} that {index_file.name} promises; "
-                "fetch both again"
+                f"{folder / shard} does not hold the tensor {name} that {index_file.name} promises; fetch both again"
             )
     return {name: tensors[name] for name in places}
 
@@ -151,9 +144,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadInput(
-            f"{path.parent} holds no {path.name}; give a whole Hugging Face checkpoint folder"
-        ) from None
+        raise BadInput(f"{path.parent} holds no {path.name}; give a whole Hugging Face checkpoint folder") from None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -189,7 +180,6 @@ def _stored_tensor(name: str, entry: Any, file: Path, data_offset: int, file_byt
         raise BadInput(f"the header of {file} describes tensor {name} inconsistently; fetch the file again")
     if data_offset + end > file_bytes:
         raise BadInput(
-            f"{file} is cut short: tensor {name} ends at byte {data_offset + end} of {file_bytes}; "
-            "fetch the file again"
+            f"{file} is cut short: tensor {name} ends at byte {data_offset + end} of {file_bytes}; fetch the file again"
         )
     return StoredTensor(name, dtype, tuple(shape), file, data_offset + begin)

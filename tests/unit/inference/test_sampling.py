@@ -18,11 +18,7 @@ def reference(logits: np.ndarray, options: SamplingOptions) -> dict[int, float]:
         order = order[: options.top_k]
     scaled = (logits[order].astype(np.float64) - logits.max()) / options.temperature
     shares = np.exp(scaled) / np.exp(scaled).sum()
-    count = (
-        int(np.searchsorted(np.cumsum(shares), options.top_p - 1e-12)) + 1
-        if options.top_p < 1
-        else len(order)
-    )
+    count = int(np.searchsorted(np.cumsum(shares), options.top_p - 1e-12)) + 1 if options.top_p < 1 else len(order)
     order, shares = order[:count], shares[:count]
     keep = shares >= options.min_p * shares[0]
     order, shares = order[keep], shares[keep] / shares[keep].sum()
@@ -44,9 +40,7 @@ def reference(logits: np.ndarray, options: SamplingOptions) -> dict[int, float]:
     ],
 )
 @pytest.mark.parametrize("spread", [0.1, 1.0, 5.0])
-def test_candidates_and_their_weights_are_those_of_a_full_sort(
-    options: SamplingOptions, spread: float
-) -> None:
+def test_candidates_and_their_weights_are_those_of_a_full_sort(options: SamplingOptions, spread: float) -> None:
     rng = np.random.default_rng(7)
     for size in (1, 63, 8192):
         logits = (rng.standard_normal(size) * spread).astype(np.float32)

@@ -100,9 +100,7 @@ def test_a_missing_shard_is_named(checkpoint: Path) -> None:
 
 def test_an_index_that_promises_a_tensor_which_no_shard_holds_is_refused(checkpoint: Path) -> None:
     split(checkpoint)
-    shutil.copyfile(
-        checkpoint / "model-00001-of-00002.safetensors", checkpoint / "model-00002-of-00002.safetensors"
-    )
+    shutil.copyfile(checkpoint / "model-00001-of-00002.safetensors", checkpoint / "model-00002-of-00002.safetensors")
     with pytest.raises(BadInput, match="does not hold the tensor"):
         open_checkpoint(checkpoint)
 
@@ -162,9 +160,7 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"]
-)
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
 def test_the_digest_changes_with_every_file_that_decides_the_result(checkpoint: Path, name: str) -> None:
     before = open_checkpoint(checkpoint).digest()
     file = checkpoint / name

@@ -24,7 +24,9 @@ def test_a_finished_step_is_reused(tmp_path: Path) -> None:
     assert (again.folder / "product").read_text() == "done"
 
 
-@pytest.mark.parametrize("changed", [({"a": "2"}, {}, {}), ({"a": "1"}, {"type": "F16"}, {}), ({"a": "1"}, {}, {"gguf": "2"})])
+@pytest.mark.parametrize(
+    "changed", [({"a": "2"}, {}, {}), ({"a": "1"}, {"type": "F16"}, {}), ({"a": "1"}, {}, {"gguf": "2"})]
+)
 def test_any_changed_part_makes_another_step(tmp_path: Path, changed: tuple[dict[str, str], ...]) -> None:
     work = WorkFolder(tmp_path)
     first = work.step("convert", {"a": "1"}, {}, {}, write_one)
@@ -72,7 +74,10 @@ def test_a_second_process_on_the_same_step_is_refused(tmp_path: Path) -> None:
     process.start()
     try:
         assert held.wait(10)
-        with pytest.raises(Busy, match="another edgellm process is working on the folder"), locked(tmp_path / "lock", "the folder"):
+        with (
+            pytest.raises(Busy, match="another edgellm process is working on the folder"),
+            locked(tmp_path / "lock", "the folder"),
+        ):
             pass
     finally:
         process.kill()

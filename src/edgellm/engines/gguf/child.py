@@ -44,6 +44,10 @@ class Child:
             env=os.environ | {"GGML_NO_BACKTRACE": "1"},
         )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def __enter__(self) -> Child:
         return self
 

@@ -41,7 +41,7 @@ def test_the_death_of_llama_cpp_becomes_a_sentence_with_its_last_words(tmp_path:
 def test_a_killed_child_is_taken_for_lack_of_memory(dense: Path) -> None:
     with Child(CHILD, "quantizing a.gguf to Q8_0") as child:
         child.ask({"do": "inspect", "path": str(dense)})
-        os.kill(psutil.Process().children()[-1].pid, signal.SIGKILL)
+        os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(EngineFailed, match="memory ran out"):
             child.ask({"do": "inspect", "path": str(dense)})
 
