@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from edgellm.store.catalogue import RECIPES
 
 
 def edgellm(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -93,11 +96,15 @@ def test_a_bundle_of_another_model_fails_against_the_reference(
     assert "mean KLD" in [c["name"] for c in json.loads(done.stdout)["checks"] if not c["passed"]]
 
 
-def test_a_gate_that_says_no_writes_no_bundle_and_ends_with_3(tmp_path: Path) -> None:
-    from edgellm.store.catalogue import RECIPES
+def strict_recipe(path: Path) -> None:
+    """tiny-ja's recipe with a limit that Q2_K cannot keep."""
+    text, changed = re.subn(r"(\[gates\.Q2_K\]\nmax_mean_kld = )[0-9.]+", r"\g<1>0.000001", (RECIPES / "tiny-ja.toml").read_text())
+    assert changed == 1
+    path.write_text(text)
 
-    strict = (RECIPES / "tiny-ja.toml").read_text() + "\n[gates.Q2_K]\nmax_mean_kld = 0.000001\n"
-    (tmp_path / "strict.toml").write_text(strict)
+
+def test_a_gate_that_says_no_writes_no_bundle_and_ends_with_3(tmp_path: Path) -> None:
+    strict_recipe(tmp_path / "strict.toml")
     done = edgellm("quantize", tmp_path / "strict.toml", "--type", "Q2_K", "--out", tmp_path / "out", "--json")
     assert done.returncode == 3
     document = json.loads(done.stdout)
@@ -108,10 +115,7 @@ def test_a_gate_that_says_no_writes_no_bundle_and_ends_with_3(tmp_path: Path) ->
 
 
 def test_gate_none_bundles_what_the_gate_would_refuse(tmp_path: Path) -> None:
-    from edgellm.store.catalogue import RECIPES
-
-    strict = (RECIPES / "tiny-ja.toml").read_text() + "\n[gates.Q2_K]\nmax_mean_kld = 0.000001\n"
-    (tmp_path / "strict.toml").write_text(strict)
+    strict_recipe(tmp_path / "strict.toml")
     done = edgellm("quantize", tmp_path / "strict.toml", "--type", "Q2_K", "--gate", "none", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "manifest.json").is_file()
