@@ -57,9 +57,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--depth", type=int, default=64)
@@ -69,9 +67,7 @@ def main() -> None:
     llama_cpp.llama_decode = timed
     print("sequences  step ms  Python us  share")
     for sequences in (1, 8):
-        whole, python = measure(
-            arguments.model, sequences, arguments.steps, arguments.depth, arguments.threads, timed
-        )
+        whole, python = measure(arguments.model, sequences, arguments.steps, arguments.depth, arguments.threads, timed)
         print(f"{sequences:9}  {whole * 1e3:7.2f}  {python * 1e6:9.0f}  {python / whole:5.1%}")
 
 

@@ -29,9 +29,7 @@ class FakeRuntime:
     can_cut: bool = True
     failures: int = 0
     closed: bool = False
-    _hashes: list[list[int]] = field(
-        default_factory=list
-    )  # of each sequence, one for each token that it holds
+    _hashes: list[list[int]] = field(default_factory=list)  # of each sequence, one for each token that it holds
 
     def __post_init__(self) -> None:
         self._hashes = [[] for _ in range(self.sequences)]

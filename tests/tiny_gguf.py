@@ -12,9 +12,7 @@ VOCAB = 512
 EXPERTS, EXPERTS_USED = 8, 2
 
 
-def write_gguf(
-    path: Path, architecture: str, metadata: Mapping[str, float], tensors: Mapping[str, np.ndarray]
-) -> Path:
+def write_gguf(path: Path, architecture: str, metadata: Mapping[str, float], tensors: Mapping[str, np.ndarray]) -> Path:
     """Metadata keys without the architecture in front; whole numbers become u32, others f32."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_tokenizer_model("no_vocab")
@@ -66,9 +64,7 @@ def experts_gguf(path: Path, *, layers: int = 1, hidden: int = 256, width: int =
             f"blk.{i}.ffn_up_exps.weight": random.matrix(EXPERTS, width, hidden),
             f"blk.{i}.ffn_down_exps.weight": random.matrix(EXPERTS, hidden, width),
         }
-    return write_gguf(
-        path, "qwen3moe", common_metadata(layers, hidden, width) | expert_metadata(width), tensors
-    )
+    return write_gguf(path, "qwen3moe", common_metadata(layers, hidden, width) | expert_metadata(width), tensors)
 
 
 def common_metadata(layers: int, hidden: int, ffn: int) -> dict[str, float]:

@@ -98,7 +98,9 @@ def test_a_bundle_of_another_model_fails_against_the_reference(
 
 def strict_recipe(path: Path) -> None:
     """tiny-ja's recipe with a limit that Q2_K cannot keep."""
-    text, changed = re.subn(r"(\[gates\.Q2_K\]\nmax_mean_kld = )[0-9.]+", r"\g<1>0.000001", (RECIPES / "tiny-ja.toml").read_text())
+    text, changed = re.subn(
+        r"(\[gates\.Q2_K\]\nmax_mean_kld = )[0-9.]+", r"\g<1>0.000001", (RECIPES / "tiny-ja.toml").read_text()
+    )
     assert changed == 1
     path.write_text(text)
 

@@ -124,9 +124,7 @@ def _norms_swapped(weights: Weights, _config: dict[str, object]) -> None:
 FAULTS = [_no_rope, _another_theta, _query_and_key_not_permuted, _norms_swapped]
 
 
-def _with_fault(
-    checkpoint: Path, folder: Path, fault: Callable[[Weights, dict[str, object]], None] | None
-) -> Path:
+def _with_fault(checkpoint: Path, folder: Path, fault: Callable[[Weights, dict[str, object]], None] | None) -> Path:
     """A copy of the checkpoint, with the fault planted if there is one."""
     weights = load_file(checkpoint / "model.safetensors")
     config = json.loads((checkpoint / "config.json").read_text())

@@ -67,9 +67,7 @@ def run_reference(python: Path, jobs: list[tuple[Path, str, Path]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def pairs(
-    oracle_convert: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[tuple[str, str], tuple[Path, Path]]:
+def pairs(oracle_convert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[Path, Path]]:
     """(checkpoint, type) → (the reference's file, ours)."""
     folder = tmp_path_factory.mktemp("pairs")
     made = {name: make(folder / f"c{i}") for i, (name, make) in enumerate(CHECKPOINTS.items())}
@@ -93,12 +91,7 @@ def differences(ours: Path, reference: Path) -> list[str]:
     in_a, in_b = ({t.name: t for t in h.tensors} for h in (a, b))
     for name in sorted(in_a.keys() | in_b.keys()):
         s, t = in_a.get(name), in_b.get(name)
-        if (
-            s is None
-            or t is None
-            or (s.type, s.shape) != (t.type, t.shape)
-            or data(ours, s) != data(reference, t)
-        ):
+        if s is None or t is None or (s.type, s.shape) != (t.type, t.shape) or data(ours, s) != data(reference, t):
             found.append(name)
     return found
 
@@ -136,9 +129,7 @@ def test_the_comparison_notices_one_altered_byte(
 def test_the_vocabulary_of_llm_jp_4_is_written_as_llama_cpps_own_script_writes_it(
     oracle_convert: Path, shared: Path, tmp_path: Path
 ) -> None:
-    checkpoint = random_llama(
-        tmp_path / "llm-jp", layers=1, hidden=32, heads=2, kv_heads=1, ffn=32, tied=True
-    )
+    checkpoint = random_llama(tmp_path / "llm-jp", layers=1, hidden=32, heads=2, kv_heads=1, ffn=32, tied=True)
     for name in TOKENIZER_FILES:
         shutil.copyfile(shared / "data" / "llm-jp-4-tokenizer" / name, checkpoint / name)
     config = json.loads((checkpoint / "config.json").read_text()) | {"vocab_size": 196608}

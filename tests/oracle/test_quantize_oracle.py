@@ -97,9 +97,7 @@ def test_our_matrix_is_llama_imatrix_s_on_the_same_ids(theirs: Path, ours: Imatr
         np.testing.assert_allclose(ours.entries[name].in_sum2, want.in_sum2, rtol=1e-3, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "name", ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K", "Q4_0", "IQ3_S"]
-)
+@pytest.mark.parametrize("name", ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K", "Q4_0", "IQ3_S"])
 def test_our_file_has_the_tensor_bytes_of_llama_quantize_s_with_the_same_matrix(
     oracle_tools: Path, model: Path, ours: Imatrix, tmp_path: Path, name: str
 ) -> None:
@@ -116,9 +114,7 @@ def test_our_file_has_the_tensor_bytes_of_llama_quantize_s_with_the_same_matrix(
     keys.append("quantize.imatrix.chunks_count")
     a, b = (gguf.GGUFReader(tmp_path / f).fields for f in ("theirs.gguf", "ours.gguf"))
     assert a.keys() == b.keys()
-    assert [(k, b[k].contents(), b[k].types) for k in keys] == [
-        (k, a[k].contents(), a[k].types) for k in keys
-    ]
+    assert [(k, b[k].contents(), b[k].types) for k in keys] == [(k, a[k].contents(), a[k].types) for k in keys]
 
 
 def test_our_quantizer_takes_llama_imatrix_s_file_and_agrees_with_llama_quantize(
@@ -129,9 +125,7 @@ def test_our_quantizer_takes_llama_imatrix_s_file_and_agrees_with_llama_quantize
     assert tensors(tmp_path / "ours.gguf") == tensors(tmp_path / "theirs.gguf")
 
 
-def test_experts_are_quantized_with_their_own_slices_as_llama_quantize_does(
-    oracle_tools: Path, tmp_path: Path
-) -> None:
+def test_experts_are_quantized_with_their_own_slices_as_llama_quantize_does(oracle_tools: Path, tmp_path: Path) -> None:
     model = experts_gguf(tmp_path / "experts.gguf", width=256)
     found = collect(model, np.random.default_rng(0).integers(0, VOCAB, (1, 20)).tolist())
     assert any((entry.counts == 0).any() for entry in found.entries.values())

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgellm.cli.progress import progress_on_stderr
 from edgellm.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from edgellm.build.pipeline import Built
+    from edgellm.records.recipe import Format
+    from edgellm.records.results import Verdict
 
 
 def parse_tensor_types(texts: tuple[str, ...]) -> dict[str, str]:
@@ -28,7 +34,7 @@ def parse_tensor_types(texts: tuple[str, ...]) -> dict[str, str]:
 @click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def quantize(
-    target: str, out: Path, format_name: str | None, type_name: str | None, tensor_type: tuple[str, ...],
+    target: str, out: Path, format_name: Format | None, type_name: str | None, tensor_type: tuple[str, ...],
     calibration: str | None, gate: str, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a verified bundle from a checkpoint, a GGUF or a recipe.
@@ -37,28 +43,43 @@ def quantize(
     reasons are printed and the exit code is 3.
     """
     from edgellm.build.pipeline import Order, build
+    from edgellm.records.results import Verdict
     from edgellm.store.work import WorkFolder, default_root
 
-    tensor_types = parse_tensor_types(tensor_type)
-    order = Order(target, out, format_name, type_name, tensor_types, calibration, gate == "recipe", threads)  # type: ignore[arg-type]
+    order = Order(
+        target, out, format_name, type_name, parse_tensor_types(tensor_type), calibration, gate == "recipe", threads
+    )
     try:
         with progress_on_stderr() as progress:
             built = build(order, WorkFolder(default_root()), progress)
     except GateFailed as error:
-        if as_json:
-            document = {"bundle": None, "artifact": None, "size_bytes": None, "bits_per_weight": None, "reused": []}
-            verdict = error.verdict.model_dump() if error.verdict else None
-            click.echo(json.dumps(document | {"verdict": verdict}, ensure_ascii=False))
+        if as_json and isinstance(error.verdict, Verdict):
+            click.echo(refused(error.verdict))
         raise
     if as_json:
-        document = {
-            "bundle": str(built.bundle), "artifact": str(built.artifact), "size_bytes": built.size.size_bytes,
-            "bits_per_weight": built.size.bits_per_weight, "verdict": built.verdict.model_dump(),
-            "reused": built.reused,
-        }  # fmt: skip
-        click.echo(json.dumps(document, ensure_ascii=False))
+        click.echo(document(built))
         return
     from edgellm.cli.tables import print_checks
 
     click.echo(f"{built.bundle}: {built.size.size_bytes:,} bytes, {built.size.bits_per_weight:.2f} bits per weight")
     print_checks(built.verdict.checks)
+
+
+def document(built: Built) -> str:
+    return json.dumps(
+        {
+            "bundle": str(built.bundle),
+            "artifact": str(built.artifact),
+            "size_bytes": built.size.size_bytes,
+            "bits_per_weight": built.size.bits_per_weight,
+            "verdict": built.verdict.model_dump(),
+            "reused": built.reused,
+        },
+        ensure_ascii=False,
+    )
+
+
+def refused(verdict: Verdict) -> str:
+    """The same keys when the gate said no: there is a verdict and no bundle."""
+    keys = dict.fromkeys(("bundle", "artifact", "size_bytes", "bits_per_weight"))
+    return json.dumps(keys | {"verdict": verdict.model_dump(), "reused": []}, ensure_ascii=False)

@@ -48,7 +48,5 @@ def print_tokens(found: TokenizedText) -> None:
         click.echo(f"{token:>{width}}  {piece}")
     click.echo(f"{len(found.ids)} tokens")
     if found.engine_ids is not None:
-        verdict = (
-            "agrees" if found.agrees else f"would give {len(found.engine_ids)} others: {found.engine_ids}"
-        )
+        verdict = "agrees" if found.agrees else f"would give {len(found.engine_ids)} others: {found.engine_ids}"
         click.echo(f"the engine's own vocabulary {verdict}")

@@ -71,9 +71,7 @@ def _token_array(flat: list[int], vocab_tokens: int) -> NDArray[np.int64]:
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         # Not whole numbers at all, or ones that no 64-bit integer holds.
         odd = [each for each in flat if not isinstance(each, (int, np.integer)) or abs(each) >= 2**63]
-        raise UsageError(
-            f"a token id is a whole number from 0 to {vocab_tokens - 1}, not {(odd or flat)[0]!r}"
-        )
+        raise UsageError(f"a token id is a whole number from 0 to {vocab_tokens - 1}, not {(odd or flat)[0]!r}")
     outside = ids[(ids < 0) | (ids >= vocab_tokens)]
     if outside.size:
         raise UsageError(

@@ -76,7 +76,5 @@ def number(config: Config, key: str, default: int | None = None) -> int:
     value = default if value is None else value
     if type(value) is not int or value <= 0:
         found = "is missing" if value is None else f"is {value!r}"
-        raise BadInput(
-            f'"{key}" {found} in config.json but must be a whole number above 0; give the original file'
-        )
+        raise BadInput(f'"{key}" {found} in config.json but must be a whole number above 0; give the original file')
     return value

@@ -49,9 +49,7 @@ def generate(
     """
     start = tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.eos_id
     if start is None:
-        raise UsageError(
-            "the vocabulary names neither BOS nor EOS for a text to start from; calibrate on a text file"
-        )
+        raise UsageError("the vocabulary names neither BOS nor EOS for a text to start from; calibrate on a text file")
     room = chunk_tokens - 1
     chunks = max(1, -(-tokens // chunk_tokens))
     stream = written(runtime, start, tokenizer.stop_ids, chunks * room, room, seed, on_progress)

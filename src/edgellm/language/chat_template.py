@@ -49,9 +49,7 @@ class ChatTemplate:
         try:
             self._template = environment.from_string(text)
         except jinja2.TemplateError as error:
-            raise BadInput(
-                f"the chat template cannot be read ({error}); fetch the model's files again"
-            ) from error
+            raise BadInput(f"the chat template cannot be read ({error}); fetch the model's files again") from error
 
     @classmethod
     def load(cls, folder: Path) -> ChatTemplate | None:
@@ -76,9 +74,7 @@ class ChatTemplate:
 
         Raises UsageError with the template's own sentence where it refuses the messages.
         """
-        return tokenizer.encode_parts(
-            self.parts(messages, tokenizer.specials, add_generation_prompt, **arguments)
-        )
+        return tokenizer.encode_parts(self.parts(messages, tokenizer.specials, add_generation_prompt, **arguments))
 
     def parts(
         self,
@@ -90,9 +86,7 @@ class ChatTemplate:
         """The rendered prompt, cut where the caller's words spell a special token."""
         for message in messages:
             if not ROLE.fullmatch(str(message.get("role", ""))):
-                raise UsageError(
-                    f"a message has the role {message.get('role')!r}; use user, assistant, system or tool"
-                )
+                raise UsageError(f"a message has the role {message.get('role')!r}; use user, assistant, system or tool")
         cover = Cover(specials)
         given = {"messages": list(messages), "tools": None, "documents": None, **arguments}
         own = {**specials.roles, "add_generation_prompt": add_generation_prompt}
@@ -172,9 +166,7 @@ def to_json(
     sort_keys: bool = False,
 ) -> str:
     """The `tojson` that chat templates are written for: jinja2's own would escape Japanese and `<`."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise(message: str) -> NoReturn:

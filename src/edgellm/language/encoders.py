@@ -20,9 +20,7 @@ from edgellm.errors import BadInput
 from edgellm.language import sentencepiece_model as spm
 
 Segment = int | str
-Prefix = Literal[
-    "none", "first", "segment"
-]  # where SentencePiece's dummy space goes: nowhere, once, every segment
+Prefix = Literal["none", "first", "segment"]  # where SentencePiece's dummy space goes: nowhere, once, every segment
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 SPACE = "▁"  # U+2581, how SentencePiece writes a space
 
@@ -54,9 +52,7 @@ class SentencePieceEncoder:
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=spm.write(model))
         except RuntimeError as error:
-            raise BadInput(
-                f"sentencepiece refuses the vocabulary ({error}); fetch or convert it again"
-            ) from error
+            raise BadInput(f"sentencepiece refuses the vocabulary ({error}); fetch or convert it again") from error
 
     def encode_lines(self, texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = self._processor.encode(list(texts))
@@ -169,14 +165,10 @@ def _with_names(description: Mapping[str, Any], new: Mapping[str, str]) -> dict[
     if "merges" in model:
         # A merge may be written "a b" or ["a", "b"]; one that makes a special token's name must not survive.
         pairs = [m.split(" ", 1) if isinstance(m, str) else m for m in model["merges"]]
-        model["merges"] = [
-            m for m, pair in zip(model["merges"], pairs, strict=True) if "".join(pair) not in new
-        ]
+        model["merges"] = [m for m, pair in zip(model["merges"], pairs, strict=True) if "".join(pair) not in new]
     if isinstance(model.get("unk_token"), str):
         model["unk_token"] = new.get(model["unk_token"], model["unk_token"])
-    added = [
-        {**t, "content": new.get(t["content"], t["content"])} for t in description.get("added_tokens", ())
-    ]
+    added = [{**t, "content": new.get(t["content"], t["content"])} for t in description.get("added_tokens", ())]
     return {**description, "model": model, "added_tokens": added, "post_processor": None}
 
 

@@ -102,9 +102,7 @@ def read(data: bytes) -> SentencePieces:
         raise BadInput("this is no SentencePiece model (it names no unknown piece); fetch the file again")
     kind = trainer.get(_MODEL_TYPE, UNIGRAM)
     if kind not in (UNIGRAM, BPE) or trainer.get(_WHITESPACE_AS_SUFFIX):
-        raise BadInput(
-            "this SentencePiece model is neither Unigram nor BPE with leading spaces; give a tokenizer.json"
-        )
+        raise BadInput("this SentencePiece model is neither Unigram nor BPE with leading spaces; give a tokenizer.json")
     return SentencePieces(names, scores, types, kind == UNIGRAM, parts[_NORMALIZER])
 
 
@@ -115,9 +113,7 @@ def write(model: SentencePieces) -> bytes:
         name = piece.encode()
         entry = b"\x0a" + _varint(len(name)) + name + struct.pack("<Bf", 0x15, score) + bytes((0x18, kind))
         out += b"\x0a" + _varint(len(entry)) + entry
-    trainer = _field(_MODEL_TYPE, UNIGRAM if model.unigram else BPE) + _field(
-        _BYTE_FALLBACK, int(BYTE in model.types)
-    )
+    trainer = _field(_MODEL_TYPE, UNIGRAM if model.unigram else BPE) + _field(_BYTE_FALLBACK, int(BYTE in model.types))
     return bytes(out) + _field(_TRAINER, trainer) + _field(_NORMALIZER, model.normalizer)
 
 

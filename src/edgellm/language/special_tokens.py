@@ -54,9 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def from_folder(
-    folder: Path, added: Iterable[Mapping[str, Any]] = (), adds_bos: bool = False
-) -> SpecialTokens:
+def from_folder(folder: Path, added: Iterable[Mapping[str, Any]] = (), adds_bos: bool = False) -> SpecialTokens:
     """What the files of a checkpoint folder say.
 
     `added` are the added tokens of its tokenizer.json; where tokenizer_config.json names an id as well,

@@ -126,9 +126,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise BadInput(f"the tokenizer in {folder} cannot be used: {error}") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # Valid JSON whose parts are not what they should be.
-        raise BadInput(
-            f"the tokenizer files in {folder} are malformed ({error!r}); fetch them again"
-        ) from error
+        raise BadInput(f"the tokenizer files in {folder} are malformed ({error!r}); fetch them again") from error
     raise BadInput(f"{folder} holds neither tokenizer.json nor tokenizer.model; fetch the tokenizer's files")
 
 
@@ -206,9 +204,7 @@ def is_unigram(scores: Sequence[float], types: Sequence[int]) -> bool:
     """
     normal = [s for s, t in zip(scores, types, strict=True) if t == spm.NORMAL]
     if len(set(normal)) < 2:
-        raise BadInput(
-            "the vocabulary has no scores, so its tokens cannot be found; point to the checkpoint's folder"
-        )
+        raise BadInput("the vocabulary has no scores, so its tokens cannot be found; point to the checkpoint's folder")
     return not all(float(s).is_integer() for s in normal)
 
 

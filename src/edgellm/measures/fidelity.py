@@ -51,9 +51,7 @@ def log_softmax(logits: Logits) -> Logits:
 def windows(ids: Sequence[int], length: int) -> list[tuple[Sequence[int], Sequence[int]]]:
     """Cut a document into (inputs, targets) of at most `length` ids; each but the first is a target once."""
     predicting = ids[:-1]  # nothing follows the last token
-    return [
-        (predicting[i : i + length], ids[i + 1 : i + 1 + length]) for i in range(0, len(predicting), length)
-    ]
+    return [(predicting[i : i + length], ids[i + 1 : i + 1 + length]) for i in range(0, len(predicting), length)]
 
 
 def predictions(runtime: Runtime, inputs: Sequence[int]) -> Logits:
@@ -103,14 +101,10 @@ def compare(
 
 def surprise(rows: Sequence[Logits], targets: Sequence[NDArray[np.int64]]) -> Floats:
     """−log p of each target, in nats; shape (tokens,)."""
-    return np.concatenate(
-        [-r[np.arange(len(t)), t].astype(np.float64) for r, t in zip(rows, targets, strict=True)]
-    )
+    return np.concatenate([-r[np.arange(len(t)), t].astype(np.float64) for r, t in zip(rows, targets, strict=True)])
 
 
-def add(
-    tally: Tally, expected: Sequence[Logits], got: Sequence[Logits], targets: Sequence[NDArray[np.int64]]
-) -> None:
+def add(tally: Tally, expected: Sequence[Logits], got: Sequence[Logits], targets: Sequence[NDArray[np.int64]]) -> None:
     kld = [(np.exp(p) * (p - q)).sum(axis=1, dtype=np.float64) for p, q in zip(expected, got, strict=True)]
     same = [p.argmax(axis=1) == q.argmax(axis=1) for p, q in zip(expected, got, strict=True)]
     # Rounding can push a zero divergence below zero by an ulp.

@@ -32,9 +32,7 @@ def ratio_interval(numerators: Floats, denominators: Floats) -> Interval:
         (numerators, denominators), ratio, paired=True, vectorized=True, n_resamples=RESAMPLES,
         method="percentile", rng=np.random.default_rng(SEED),
     )  # fmt: skip
-    return Interval(
-        value=value, low=float(found.confidence_interval.low), high=float(found.confidence_interval.high)
-    )
+    return Interval(value=value, low=float(found.confidence_interval.low), high=float(found.confidence_interval.high))
 
 
 def pooled_interval(documents: Sequence[Floats], statistic: Callable[[Floats], float]) -> Interval:
@@ -53,9 +51,7 @@ def pooled_interval(documents: Sequence[Floats], statistic: Callable[[Floats], f
         (np.arange(len(documents)),), of, vectorized=False, n_resamples=RESAMPLES // 4, method="percentile",
         rng=np.random.default_rng(SEED),
     )  # fmt: skip
-    return Interval(
-        value=value, low=float(found.confidence_interval.low), high=float(found.confidence_interval.high)
-    )
+    return Interval(value=value, low=float(found.confidence_interval.low), high=float(found.confidence_interval.high))
 
 
 def spread(values: Sequence[float]) -> Spread:

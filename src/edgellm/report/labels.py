@@ -37,9 +37,7 @@ class Placed:
     leader: tuple[float, float, float, float] | None
 
 
-def place(
-    names: Sequence[str], points: Sequence[tuple[float, float]], area: Box, taken: Sequence[Box]
-) -> list[Placed]:
+def place(names: Sequence[str], points: Sequence[tuple[float, float]], area: Box, taken: Sequence[Box]) -> list[Placed]:
     """A place in `area` for each name near its point, clear of `taken` and of other names and their leaders.
 
     `taken` holds each point's own box first, in the order of the points. Names are placed in order, each at

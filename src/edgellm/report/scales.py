@@ -45,9 +45,7 @@ def decades(values: Sequence[float], start: float, end: float) -> tuple[Scale, l
     return Scale(10.0**low, 10.0**high, start, end, True), [10.0**e for e in range(low, high + 1, every)]
 
 
-def between(
-    values: Sequence[float], ticks: Sequence[float], start: float, end: float
-) -> tuple[Scale, list[float]]:
+def between(values: Sequence[float], ticks: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
     """Logarithmic, from a little below the smallest value to a little above the largest; given ticks."""
     low, high = min(values) / 1.12, max(values) * 1.12
     return Scale(low, high, start, end, True), [t for t in ticks if low <= t <= high]

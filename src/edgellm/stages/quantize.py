@@ -22,8 +22,8 @@ def quantize(
 
     The thread count is not part of the key: it does not change the bytes.
     """
-    from edgellm.engines.gguf import quantize as engine
     from edgellm.engines.gguf.imatrix_file import read_imatrix
+    from edgellm.engines.gguf.quantize import quantize as run_quantizer
 
     inputs = {"base": base_digest}
     if imatrix is not None:
@@ -31,7 +31,7 @@ def quantize(
     settings = {"type": type_name, "tensor_types": list(tensor_types.items())}
 
     def make(folder: Path) -> None:
-        report = engine.quantize(
+        report = run_quantizer(
             base, folder / "model.gguf", type_name, read_imatrix(imatrix) if imatrix else None, tensor_types,
             threads, labelled(progress, f"quantize to {type_name}"),
         )  # fmt: skip

@@ -57,13 +57,9 @@ def test_rotating_pairs_after_interleaving_is_rotating_halves_before() -> None:
     x, angles = rng.standard_normal(5).astype(np.float32), rng.uniform(0, 3, dim // 2)
     cos, sin = np.cos(angles), np.sin(angles)
     halves = (rows @ x).reshape(heads, 2, dim // 2)
-    rotated_halves = np.stack(
-        [halves[:, 0] * cos - halves[:, 1] * sin, halves[:, 1] * cos + halves[:, 0] * sin], 1
-    )
+    rotated_halves = np.stack([halves[:, 0] * cos - halves[:, 1] * sin, halves[:, 1] * cos + halves[:, 0] * sin], 1)
     pairs = (interleave_rotary(heads, rows) @ x).reshape(heads, dim // 2, 2)
-    rotated_pairs = np.stack(
-        [pairs[..., 0] * cos - pairs[..., 1] * sin, pairs[..., 1] * cos + pairs[..., 0] * sin], 2
-    )
+    rotated_pairs = np.stack([pairs[..., 0] * cos - pairs[..., 1] * sin, pairs[..., 1] * cos + pairs[..., 0] * sin], 2)
     np.testing.assert_allclose(rotated_pairs, rotated_halves.swapaxes(1, 2), rtol=1e-5)
 
 
@@ -99,14 +95,8 @@ def test_a_configuration_that_would_be_computed_wrongly_is_refused(
 def test_rope_settings_of_transformers_5_are_read_as_the_older_ones() -> None:
     older = CONFIG | {"rope_theta": 5e5, "rope_scaling": LLAMA3}
     newer = CONFIG | {"rope_parameters": LLAMA3 | {"rope_theta": 5e5}}
-    assert (
-        scaling_metadata(rope_of(older, 512))
-        == scaling_metadata(rope_of(newer, 512))
-        == {"rope.freq_base": 5e5}
-    )
-    np.testing.assert_array_equal(
-        FAMILY.tables(older)["rope_freqs.weight"], FAMILY.tables(newer)["rope_freqs.weight"]
-    )
+    assert scaling_metadata(rope_of(older, 512)) == scaling_metadata(rope_of(newer, 512)) == {"rope.freq_base": 5e5}
+    np.testing.assert_array_equal(FAMILY.tables(older)["rope_freqs.weight"], FAMILY.tables(newer)["rope_freqs.weight"])
 
 
 def test_yarn_without_an_original_context_takes_that_of_the_model() -> None:

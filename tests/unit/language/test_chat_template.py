@@ -129,9 +129,7 @@ def test_the_templates_own_sentence_is_the_error(tiny: Tokenizer, template: Chat
 
 
 def test_a_template_sees_what_was_really_written(tiny: Tokenizer) -> None:
-    strict = ChatTemplate(
-        "{% if '<|end|>' in messages[0].content %}{{ raise_exception('no marks') }}{% endif %}"
-    )
+    strict = ChatTemplate("{% if '<|end|>' in messages[0].content %}{{ raise_exception('no marks') }}{% endif %}")
     with pytest.raises(UsageError, match="no marks"):
         strict.encode([user("<|end|>")], tiny)
 
@@ -156,9 +154,7 @@ def test_a_hostile_template_stays_in_the_sandbox(tiny: Tokenizer, text: str) -> 
 
 def test_the_date_and_japanese_json_come_out_as_templates_expect(tiny: Tokenizer) -> None:
     template = ChatTemplate("{{ strftime_now('%Y-%m-%d') }} {{ messages[0] | tojson }}", now=lambda: NOON)
-    assert (
-        tiny.decode(template.encode([user("<あ>")], tiny)) == '2026-11-21 {"role": "user", "content": "<あ>"}'
-    )
+    assert tiny.decode(template.encode([user("<あ>")], tiny)) == '2026-11-21 {"role": "user", "content": "<あ>"}'
 
 
 def test_a_generation_block_renders_what_is_inside(tiny: Tokenizer) -> None:

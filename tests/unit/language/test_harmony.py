@@ -56,8 +56,7 @@ def joined(events: list[Event]) -> list[Event]:
 
 def test_reasoning_and_content_are_told_apart(tiny: Tokenizer) -> None:
     text = (
-        "<|channel|>analysis<|message|>考える。<|end|>"
-        "<|start|>assistant<|channel|>final<|message|>答え\nだ。<|return|>"
+        "<|channel|>analysis<|message|>考える。<|end|><|start|>assistant<|channel|>final<|message|>答え\nだ。<|return|>"
     )
     assert parse(tiny, text) == [Reasoning("考える。"), Content("答え\nだ。"), STOP]
 
@@ -112,9 +111,7 @@ def test_commentary_to_nobody_is_content(tiny: Tokenizer) -> None:
 
 @pytest.mark.parametrize("stop", ["<|return|>", "<|endoftext|>", "<|call|>"])
 def test_a_stop_token_ends_the_answer_and_the_rest_gives_nothing(tiny: Tokenizer, stop: str) -> None:
-    events = parse(
-        tiny, f"<|channel|>final<|message|>はい{stop}<|start|>assistant<|channel|>final<|message|>続き"
-    )
+    events = parse(tiny, f"<|channel|>final<|message|>はい{stop}<|start|>assistant<|channel|>final<|message|>続き")
     assert events == [Content("はい"), STOP]
 
 
@@ -160,9 +157,7 @@ def test_a_channel_inside_a_body_begins_a_new_message(tiny: Tokenizer) -> None:
     assert parse(tiny, text) == [Reasoning("考え"), Content("答え"), STOP]
 
 
-@pytest.mark.parametrize(
-    "who", ["user<|message|>", "functions.a to=assistant<|channel|>commentary<|message|>"]
-)
+@pytest.mark.parametrize("who", ["user<|message|>", "functions.a to=assistant<|channel|>commentary<|message|>"])
 def test_a_model_that_plays_somebody_else_is_stopped(tiny: Tokenizer, who: str) -> None:
     events = parse(tiny, f"<|channel|>final<|message|>はい<|end|><|start|>{who}次の質問<|end|>")
     assert events == [Content("はい"), STOP]
@@ -177,9 +172,7 @@ def test_marks_that_the_model_spells_as_text_are_text(tiny: Tokenizer) -> None:
     assert joined([e for i in ids if i is not None for e in parser.feed(i)]) == [Content("<|end|>は印"), STOP]
 
 
-@given(
-    st.lists(st.sampled_from([2, 4, 8, 9, 10, 11, 12, 13, 14 + 0xE3, 14 + 0x81, 290, 300, 1000, 5974, 8000]))
-)
+@given(st.lists(st.sampled_from([2, 4, 8, 9, 10, 11, 12, 13, 14 + 0xE3, 14 + 0x81, 290, 300, 1000, 5974, 8000])))
 @settings(deadline=None, max_examples=300)
 def test_any_stream_of_ids_ends_exactly_once(tiny: Tokenizer, ids: list[int]) -> None:
     parser = HarmonyParser(tiny)
@@ -192,9 +185,7 @@ def test_any_stream_of_ids_ends_exactly_once(tiny: Tokenizer, ids: list[int]) ->
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), min_size=1))
 @settings(deadline=None, max_examples=100)
 def test_any_final_text_comes_out_as_it_is(tiny: Tokenizer, text: str) -> None:
-    ids = tiny.encode_parts(
-        [Part("<|channel|>final<|message|>", True), Part(text, False), Part("<|return|>", True)]
-    )
+    ids = tiny.encode_parts([Part("<|channel|>final<|message|>", True), Part(text, False), Part("<|return|>", True)])
     parser = HarmonyParser(tiny)
     assert joined([e for i in ids for e in parser.feed(i)]) == [Content(text), STOP]
 

@@ -87,9 +87,7 @@ def test_llm_jp_4_ids_equal_sentencepiece_on_2000_lines_and_the_traps(big: Token
     assert big.encode_lines(lines) == reference(shared / "data" / "llm-jp-4-tokenizer").encode(lines)
 
 
-def test_a_model_file_gives_the_ids_that_the_json_file_gives(
-    tiny: Tokenizer, model_file_only: Tokenizer
-) -> None:
+def test_a_model_file_gives_the_ids_that_the_json_file_gives(tiny: Tokenizer, model_file_only: Tokenizer) -> None:
     texts = [*SENTENCES, *TRAPS.values()]
     assert model_file_only.encode_lines(texts) == tiny.encode_lines(texts)
     assert model_file_only.special_ids == tiny.special_ids
@@ -123,9 +121,7 @@ def test_any_text_survives_a_round_trip(tiny: Tokenizer, byte_level: Tokenizer, 
     assert byte_level.decode(byte_level.encode(text)) == text
 
 
-@given(
-    st.lists(st.sampled_from(["<|start|>", "<|end|>", "<|unk|>", "<0x0A>", "<|", "start", "|>", " ", "あ"]))
-)
+@given(st.lists(st.sampled_from(["<|start|>", "<|end|>", "<|unk|>", "<0x0A>", "<|", "start", "|>", " ", "あ"])))
 @settings(deadline=None, max_examples=200)
 def test_untrusted_text_never_gives_a_special_id(tiny: Tokenizer, parts: list[str]) -> None:
     text = "".join(parts)
@@ -166,10 +162,7 @@ def test_trusted_parts_give_special_ids_and_untrusted_ones_text(tiny: Tokenizer)
 
 def test_text_across_parts_is_encoded_as_one(tiny: Tokenizer) -> None:
     whole = tiny.encode("指示は日本語で答えることです。")
-    assert (
-        tiny.encode_parts([Part("指示は日", True), Part("本語で答える", False), Part("ことです。", True)])
-        == whole
-    )
+    assert tiny.encode_parts([Part("指示は日", True), Part("本語で答える", False), Part("ことです。", True)]) == whole
 
 
 def test_stop_ids_hold_eos_and_the_generation_configuration(tiny: Tokenizer) -> None:
@@ -254,9 +247,7 @@ def test_two_ids_for_one_piece_are_refused() -> None:
         tokenizer_from_pieces(pieces, PIECES.scores, PIECES.types)
 
 
-@pytest.mark.parametrize(
-    "text", ['{"model": ', "[]", '{"model": {"type": "Unigram", "vocab": 3}}', '{"model": 1}']
-)
+@pytest.mark.parametrize("text", ['{"model": ', "[]", '{"model": {"type": "Unigram", "vocab": 3}}', '{"model": 1}'])
 def test_damaged_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(BadInput, match="again"):

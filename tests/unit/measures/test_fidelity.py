@@ -100,9 +100,7 @@ def test_every_measure_agrees_with_scipy_in_float64() -> None:
     assert found.mean_kld.value == pytest.approx(kld.mean(), rel=1e-5)
     assert found.median_kld.value == pytest.approx(np.median(kld), rel=1e-5)
     assert found.p999_kld.value == pytest.approx(np.quantile(kld, 0.999), rel=1e-5)
-    assert found.same_top_percent.value == pytest.approx(
-        100 * np.mean(log_p.argmax(axis=1) == log_q.argmax(axis=1))
-    )
+    assert found.same_top_percent.value == pytest.approx(100 * np.mean(log_p.argmax(axis=1) == log_q.argmax(axis=1)))
     assert found.perplexity == pytest.approx(math.exp(nats.mean()), rel=1e-5)
     assert found.perplexity_ratio.value == pytest.approx(math.exp(nats.mean() - own.mean()), rel=1e-5)
     assert found.bits_per_byte.value == pytest.approx(nats.sum() / math.log(2) / (6 * 900), rel=1e-5)
@@ -155,9 +153,7 @@ def test_each_window_starts_from_an_empty_sequence() -> None:
 def test_how_a_window_is_cut_into_steps_does_not_change_the_result() -> None:
     documents = random_documents(512, count=3, tokens=100)
     whole = compare(FakeRuntime(), {"q": FakeRuntime(step_tokens=256)}, documents, window_tokens=64)["q"]
-    parts = compare(
-        FakeRuntime(step_tokens=7), {"q": FakeRuntime(step_tokens=5)}, documents, window_tokens=64
-    )["q"]
+    parts = compare(FakeRuntime(step_tokens=7), {"q": FakeRuntime(step_tokens=5)}, documents, window_tokens=64)["q"]
     assert whole == parts
 
 

@@ -72,9 +72,7 @@ def test_the_chosen_point_is_set_apart() -> None:
 
 
 def test_text_stays_text_and_colours_come_from_classes() -> None:
-    svg = scatter(
-        "plot", "題", "説明", Axis("大きさ"), Axis("平均 KLD", "decades"), [point("Q4_K_M", 1, 0.1)]
-    )
+    svg = scatter("plot", "題", "説明", Axis("大きさ"), Axis("平均 KLD", "decades"), [point("Q4_K_M", 1, 0.1)])
     assert "大きさ</text>" in svg
     assert not re.search(r"fill=|stroke=|style=|xmlns|<path", svg)
 
@@ -104,10 +102,7 @@ def test_given_ticks_outside_the_values_are_left_out() -> None:
 def test_names_of_eight_crowded_points_do_not_cover_each_other_or_a_point() -> None:
     rng = np.random.default_rng(3)
     for _ in range(6):
-        spots = [
-            (float(x), float(y))
-            for x, y in zip(np.linspace(60, 300, 8), rng.uniform(60, 120, 8), strict=True)
-        ]
+        spots = [(float(x), float(y)) for x, y in zip(np.linspace(60, 300, 8), rng.uniform(60, 120, 8), strict=True)]
         own = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
         boxes = [p.box for p in place(["Q4_K_M"] * 8, spots, AREA, own)]
         assert not any(a.meets(b) for a, b in combinations(boxes, 2))

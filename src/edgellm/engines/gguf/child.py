@@ -51,9 +51,7 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._process.kill()  # before stdin is closed, which would make it remove the file that it wrote
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):

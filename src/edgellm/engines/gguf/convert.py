@@ -50,9 +50,7 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
         try:
             for tensor in tensors:
                 # The type counts; the NumPy type would only be used to guess it.
-                writer.add_tensor_info(
-                    tensor.name, tensor.shape, np.dtype(np.float32), tensor.size_bytes, tensor.type
-                )
+                writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size_bytes, tensor.type)
             add_general_metadata(writer, checkpoint, file_type)
             add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
             vocabulary.write(writer)
@@ -97,9 +95,7 @@ def check_complete(source: Checkpoint, weights: list[Weight], ignored: tuple[str
     needed = {name: weight for weight in weights for name in weight.sources}
     for name, weight in needed.items():
         if name not in source.tensors:
-            raise BadInput(
-                f"{source.folder} lacks the tensor {name} that its config.json implies; fetch it again"
-            )
+            raise BadInput(f"{source.folder} lacks the tensor {name} that its config.json implies; fetch it again")
         if (found := source.tensors[name].shape) != weight.source_shape:
             raise BadInput(
                 f"tensor {name} in {source.folder} has shape {found} where config.json implies "

@@ -142,9 +142,7 @@ def tokenizer_of(header: Header) -> Tokenizer:
     kinds = header.token_types or [int(gguf.TokenType.NORMAL)] * len(header.tokens)
     scores = header.scores or [0.0] * len(header.tokens)
     if not len(kinds) == len(scores) == len(header.tokens):
-        raise BadInput(
-            f"the lists of the vocabulary in {header.path} differ in length; convert the model again"
-        )
+        raise BadInput(f"the lists of the vocabulary in {header.path} differ in length; convert the model again")
     return tokenizer_from_pieces(
         header.tokens,
         scores,

@@ -71,9 +71,7 @@ class Collector:
         else:
             touched = add_dense(self.sums, weight, matrices, rows)
         if not np.isfinite(touched).all():
-            raise BadInput(
-                f"the model computes values that are not finite at the input of {weight}; check its file"
-            )
+            raise BadInput(f"the model computes values that are not finite at the input of {weight}; check its file")
 
 
 def weight_name(node: ggml_tensor.GgmlTensor) -> str:
@@ -146,13 +144,10 @@ def collect(request: dict[str, Any], payload: bytearray) -> Mapping[str, object]
         if collector.failure is not None:
             raise collector.failure
         if code != 0:
-            raise EngineFailed(
-                f"llama.cpp could not decode chunk {number} of the calibration text (code {code})"
-            )
+            raise EngineFailed(f"llama.cpp could not decode chunk {number} of the calibration text (code {code})")
         child.log(b"chunk %d/%d\n" % (number, len(lengths)))
     entries = {
-        name: Entry(s.in_sum2.astype(np.float32), s.counts.astype(np.float32))
-        for name, s in collector.sums.items()
+        name: Entry(s.in_sum2.astype(np.float32), s.counts.astype(np.float32)) for name, s in collector.sums.items()
     }
     write_imatrix(Path(request["out"]), Imatrix(entries, len(lengths), request["chunk_tokens"]))
     return {}

@@ -74,23 +74,16 @@ def read_imatrix(path: Path) -> Imatrix:
             f"{path} is not a GGUF importance matrix ({e}); make one with `edgellm calibrate`, "
             "or convert an old .dat with llama-imatrix --output-format gguf"
         ) from e
-    missing = [
-        key for key in ("datasets", "chunk_count", "chunk_size") if f"imatrix.{key}" not in reader.fields
-    ]
+    missing = [key for key in ("datasets", "chunk_count", "chunk_size") if f"imatrix.{key}" not in reader.fields]
     if missing:
-        raise BadInput(
-            f"{path} is a GGUF file but no importance matrix: it lacks imatrix.{missing[0]}; give another"
-        )
-    weights = sorted(
-        {stem for name in tensors for s in (SUMS, COUNTS) if (stem := name.removesuffix(s)) != name}
-    )
+        raise BadInput(f"{path} is a GGUF file but no importance matrix: it lacks imatrix.{missing[0]}; give another")
+    weights = sorted({stem for name in tensors for s in (SUMS, COUNTS) if (stem := name.removesuffix(s)) != name})
     entries = {}
     for weight in weights:
         pair = [tensors.get(weight + suffix) for suffix in (SUMS, COUNTS)]
         if any(t is None or t.tensor_type.name != "F32" for t in pair):
             raise BadInput(
-                f"{path} does not hold both {SUMS[1:]} and {COUNTS[1:]} as F32 for {weight}: "
-                "make the matrix again"
+                f"{path} does not hold both {SUMS[1:]} and {COUNTS[1:]} as F32 for {weight}: make the matrix again"
             )
         sums, counts = (np.array(t.data, dtype=np.float32) for t in pair if t is not None)
         entries[weight] = checked(path, weight, sums, counts.reshape(-1))
@@ -106,9 +99,7 @@ def read_imatrix(path: Path) -> Imatrix:
 def checked(path: Path, weight: str, sums: Floats, counts: Floats) -> Entry:
     """An Entry with sums of shape (matrices, inputs); raises BadInput where sums and counts do not match."""
     if counts.size == 0 or sums.size == 0 or sums.size % counts.size:
-        raise BadInput(
-            f"{path} has {sums.size} sums for {counts.size} matrices of {weight}: make the matrix again"
-        )
+        raise BadInput(f"{path} has {sums.size} sums for {counts.size} matrices of {weight}: make the matrix again")
     if not (np.isfinite(sums).all() and np.isfinite(counts).all()):
         raise BadInput(f"{path} holds values for {weight} that are not finite numbers: make the matrix again")
     return Entry(sums.reshape(counts.size, -1), counts)
@@ -134,9 +125,7 @@ def write_imatrix(path: Path, imatrix: Imatrix, datasets: Sequence[str] | None =
                 raise BadInput(f"the weight name {weight!r} is too long for an importance matrix; shorten it")
             entry = imatrix.entries[weight]
             writer.add_tensor(weight + SUMS, np.ascontiguousarray(entry.in_sum2, dtype=np.float32))
-            writer.add_tensor(
-                weight + COUNTS, np.ascontiguousarray(entry.counts, dtype=np.float32).reshape(-1, 1)
-            )
+            writer.add_tensor(weight + COUNTS, np.ascontiguousarray(entry.counts, dtype=np.float32).reshape(-1, 1))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -163,9 +152,7 @@ def _merge_two(a: Imatrix, b: Imatrix) -> Imatrix:
         if mine is None:
             entries[weight] = entry
         elif mine.in_sum2.shape != entry.in_sum2.shape:
-            raise BadInput(
-                f"two importance matrices disagree on the shape of {weight}; are they of one model?"
-            )
+            raise BadInput(f"two importance matrices disagree on the shape of {weight}; are they of one model?")
         else:
             entries[weight] = Entry(mine.in_sum2 + entry.in_sum2, mine.counts + entry.counts)
     return Imatrix(entries, a.chunk_count + b.chunk_count, a.chunk_tokens, (*a.datasets, *b.datasets))

@@ -45,14 +45,10 @@ def quantize(
     decides nothing; BadInput for a source or matrix that does not fit; NoSpace before anything is written;
     EngineFailed if llama.cpp refuses or dies.
     """
-    order = Order(
-        source, types.file_type(type_name), quantize_plan.by_pattern(tensor_types or {}), imatrix, threads
-    )
+    order = Order(source, types.file_type(type_name), quantize_plan.by_pattern(tensor_types or {}), imatrix, threads)
     check_files(source, out)
     if order.type.needs_imatrix and imatrix is None:
-        raise UsageError(
-            f"{order.type.name} needs an importance matrix; calibrate first, or choose another type"
-        )
+        raise UsageError(f"{order.type.name} needs an importance matrix; calibrate first, or choose another type")
     work = f"quantizing {source} to {order.type.name}"
     # The child is inside, so that it has ended before its half-written file is removed.
     with file_aside(out) as aside, Child(CHILD, work) as child:
@@ -112,9 +108,7 @@ class Header:
 def inspect(child: Child, path: Path) -> Header:
     answer = child.ask({"do": "inspect", "path": str(path)})
     tensors = answer["tensors"].items()
-    return Header(
-        answer["header_bytes"], {n: t for n, (t, _) in tensors}, {n: size for n, (_, size) in tensors}
-    )
+    return Header(answer["header_bytes"], {n: t for n, (t, _) in tensors}, {n: size for n, (_, size) in tensors})
 
 
 def check_files(source: Path, out: Path) -> None:
@@ -127,9 +121,7 @@ def check_files(source: Path, out: Path) -> None:
 def send_values(child: Child, values: Mapping[str, Floats]) -> None:
     for name, mean_squares in values.items():
         if not np.isfinite(mean_squares).all():
-            raise BadInput(
-                f"the importance matrix holds values for {name} that are not finite; calibrate again"
-            )
+            raise BadInput(f"the importance matrix holds values for {name} that are not finite; calibrate again")
     sizes = {name: v.size for name, v in values.items()}
     child.ask({"do": "imatrix", "sizes": sizes}, [v.data.cast("B") for v in values.values()])
 
@@ -153,9 +145,7 @@ def run(
     }  # fmt: skip
     if child.ask(request, on_line=on_line)["code"] != 0:
         said = child.telling_line().removeprefix("llama_model_quantize: failed to quantize: ")
-        raise EngineFailed(
-            f"llama.cpp refused {child.work}, saying “{said}”: check the file, or choose another type"
-        )
+        raise EngineFailed(f"llama.cpp refused {child.work}, saying “{said}”: check the file, or choose another type")
 
 
 def make_plan(child: Child, order: Order, out: Path) -> Plan:
@@ -181,9 +171,7 @@ def report(order: Order, plan: Plan, before: Header, after: Header, size_bytes: 
         planned = before.types[t.name] if kept else TENSOR_TYPES[t.target].number
         if after.types.get(t.name) != planned:
             raise EngineFailed(f"llama.cpp did not write {t.name} of {order.source} as {t.target}; report it")
-        weighed = (
-            not kept and TENSOR_TYPES[t.target].uses_imatrix and quantize_plan.has_values(t, order.values)
-        )
+        weighed = not kept and TENSOR_TYPES[t.target].uses_imatrix and quantize_plan.has_values(t, order.values)
         shape = list(t.shape)
         tensors.append(
             QuantizedTensor(

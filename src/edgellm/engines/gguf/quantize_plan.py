@@ -25,9 +25,7 @@ def by_pattern(tensor_types: Mapping[str, str]) -> Patterns:
         try:
             patterns[re.compile(pattern)] = types.tensor_type(name)
         except re.error as e:
-            raise UsageError(
-                f"the tensor pattern {pattern!r} is no regular expression ({e}); correct it"
-            ) from e
+            raise UsageError(f"the tensor pattern {pattern!r} is no regular expression ({e}); correct it") from e
     return patterns
 
 
@@ -63,9 +61,7 @@ def settle(
             f"the pattern {min(p.pattern for p in idle)!r} decides no tensor: none is called so, an earlier "
             "pattern takes it, or llama.cpp never quantizes it; `edgellm show` lists the names"
         )
-    return {
-        name: mixture[name] if name in deciding and name not in obeyed else t for name, t in asked.items()
-    }
+    return {name: mixture[name] if name in deciding and name not in obeyed else t for name, t in asked.items()}
 
 
 def has_values(tensor: PlannedTensor, values: Mapping[str, Floats]) -> bool:

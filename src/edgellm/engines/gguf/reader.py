@@ -70,9 +70,7 @@ class IndexReader:
         self.path, self.data, self.at, self.end = path, data, 4, len(data)
 
     def fail(self, what: str) -> NoReturn:
-        raise BadInput(
-            f"{self.path} is damaged: {what} at byte {self.at:,} of {self.end:,}; fetch or make it again"
-        )
+        raise BadInput(f"{self.path} is damaged: {what} at byte {self.at:,} of {self.end:,}; fetch or make it again")
 
     def need(self, count: int, item_bytes: int, what: str) -> None:
         if count * item_bytes > self.end - self.at:
@@ -137,9 +135,7 @@ class IndexReader:
         version = self.number("I")
         if version not in (2, 3):
             kind = "a big-endian GGUF" if version in (2 << 24, 3 << 24) else f"GGUF version {version}"
-            raise BadInput(
-                f"{self.path} is {kind}, which cannot be read; make it again with a current llama.cpp"
-            )
+            raise BadInput(f"{self.path} is {kind}, which cannot be read; make it again with a current llama.cpp")
         tensor_count, key_count = self.number("Q"), self.number("Q")
         self.need(key_count, KEY_VALUE_MIN_BYTES, f"a table of {key_count:,} keys")
         metadata = {self.text(): self.value(self.number("I")) for _ in range(key_count)}

@@ -151,9 +151,7 @@ def tensor_type(name: str) -> TensorType:
     """The tensor type of that name, in any case; raises UsageError with the nearest spellings."""
     upper = name.upper()
     if upper in NOT_FOR_WEIGHTS:
-        raise UsageError(
-            f"{upper} cannot hold weights in a model file; choose another type, such as Q8_0 or Q4_K"
-        )
+        raise UsageError(f"{upper} cannot hold weights in a model file; choose another type, such as Q8_0 or Q4_K")
     found = TENSOR_TYPES.get(upper)
     if found is None:
         if upper in FILE_TYPES:

@@ -17,9 +17,7 @@ from edgellm.store.checkpoint import read_json
 ADDED_SCORE = -1000.0  # what llama.cpp's converter gives to tokens added after training
 FILLER_SCORE = -10000.0  # and to rows of the embedding that stand for no token
 # The numbers are SentencePiece's own; its user-defined pieces are normal ones to llama.cpp's converter.
-PIECE_TYPES = {n: gguf.TokenType(n) for n in range(1, 7)} | {
-    sentencepiece_model.USER_DEFINED: gguf.TokenType.NORMAL
-}
+PIECE_TYPES = {n: gguf.TokenType(n) for n in range(1, 7)} | {sentencepiece_model.USER_DEFINED: gguf.TokenType.NORMAL}
 SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "mask")
 
 
@@ -64,9 +62,7 @@ def read_vocabulary(folder: Path, vocab_tokens: int) -> Vocabulary:
         raise BadInput(f"{folder} holds no tokenizer.model; add the tokenizer files of the checkpoint")
     repeated = [text for text, count in Counter(vocabulary.tokens).items() if count > 1]
     if repeated:  # llama.cpp aborts the process when it loads such a file
-        raise BadInput(
-            f"the tokenizer files in {folder} give several ids to {repeated[0]!r}; fetch all of them again"
-        )
+        raise BadInput(f"the tokenizer files in {folder} give several ids to {repeated[0]!r}; fetch all of them again")
     return vocabulary
 
 
@@ -119,9 +115,7 @@ def added_tokens(folder: Path, config: Mapping[str, Any]) -> list[tuple[int, str
             for i, t in config.get("added_tokens_decoder", {}).items()
         ]
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise BadInput(
-            f"the added tokens in {folder} are not id and content; fetch the tokenizer again"
-        ) from None
+        raise BadInput(f"the added tokens in {folder} are not id and content; fetch the tokenizer again") from None
     return old + new
 
 

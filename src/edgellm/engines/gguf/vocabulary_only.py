@@ -25,9 +25,7 @@ class EngineVocabulary:
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             reason = library.log.reason() or "it gives no reason"
-            raise EngineFailed(
-                f"llama.cpp cannot load the vocabulary of {path} ({reason}); convert the model again"
-            )
+            raise EngineFailed(f"llama.cpp cannot load the vocabulary of {path} ({reason}); convert the model again")
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         if llama_cpp.llama_vocab_type(self._vocabulary) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             self.close()
@@ -40,9 +38,7 @@ class EngineVocabulary:
         tokens = (llama_cpp.llama_token * room)()
         count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), tokens, room, False, False)
         if count < 0:
-            raise EngineFailed(
-                f"llama.cpp makes {-count} tokens of {len(data)} bytes, which cannot be; report this"
-            )
+            raise EngineFailed(f"llama.cpp makes {-count} tokens of {len(data)} bytes, which cannot be; report this")
         return list(tokens[:count])
 
     def close(self) -> None:
@@ -70,9 +66,7 @@ def write_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
     """
     model = tokenizer.sentencepieces
     if model is None:
-        raise UsageError(
-            "only a SentencePiece vocabulary can be put into a GGUF by itself; give a converted GGUF"
-        )
+        raise UsageError("only a SentencePiece vocabulary can be put into a GGUF by itself; give a converted GGUF")
     writer = gguf.GGUFWriter(path, "llama")
     # llama.cpp asks for the shape even where it loads nothing but the vocabulary.
     writer.add_context_length(1)

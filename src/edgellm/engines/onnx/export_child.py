@@ -37,9 +37,7 @@ def main() -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _say(
-            reports, error=NoSpace.__name__, sentence=f"the disk of {folder.parent} is full; make room on it"
-        )
+        _say(reports, error=NoSpace.__name__, sentence=f"the disk of {folder.parent} is full; make room on it")
         return NoSpace.exit_code
     return 0
 
@@ -48,9 +46,7 @@ def _export(checkpoint: Path, folder: Path, reports: IO[str]) -> None:
     try:
         from optimum.exporters.onnx.convert import onnx_export_from_model
     except ImportError as error:
-        raise MissingExtra(
-            f"exporting to ONNX needs more ({error}); run: pip install 'edgellm[onnx]'"
-        ) from None
+        raise MissingExtra(f"exporting to ONNX needs more ({error}); run: pip install 'edgellm[onnx]'") from None
     _say(reports, done=1, total=STEPS)
     model = load_model(checkpoint)
     _say(reports, done=2, total=STEPS)

@@ -54,6 +54,4 @@ def _count(path: Path, config: dict[str, Any], keys: tuple[str, ...]) -> int:
         value = config.get(key)
         if isinstance(value, int) and value > 0:
             return value
-    raise BadInput(
-        f"{path} does not give {' or '.join(keys)} as a positive number; export the checkpoint again"
-    )
+    raise BadInput(f"{path} does not give {' or '.join(keys)} as a positive number; export the checkpoint again")

@@ -162,9 +162,7 @@ def _check_names(
         raise BadInput(f"{path} has no past_key_values inputs; export it for text-generation-with-past")
     if unknown := inputs - {"input_ids", "attention_mask", "position_ids", *past_names}:
         names = ", ".join(sorted(unknown))
-        raise BadInput(
-            f"{path} wants inputs that this engine does not know ({names}); export it with edgellm"
-        )
+        raise BadInput(f"{path} wants inputs that this engine does not know ({names}); export it with edgellm")
     if missing := ({"input_ids"} - inputs) | (set(wanted) - outputs):
         raise BadInput(f"{path} lacks {', '.join(sorted(missing))}; export it with edgellm")
 

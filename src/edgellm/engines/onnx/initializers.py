@@ -53,9 +53,7 @@ def read_initializers(path: Path) -> list[Tensor]:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             graphs = _spans(data, (0, len(data)), _MODEL_GRAPH)
-            return [
-                _tensor(data, span) for graph in graphs for span in _spans(data, graph, _GRAPH_INITIALIZER)
-            ]
+            return [_tensor(data, span) for graph in graphs for span in _spans(data, graph, _GRAPH_INITIALIZER)]
     except (ValueError, IndexError) as error:
         raise BadInput(f"{path} is not an ONNX graph ({error}); export the checkpoint again") from error
 

@@ -35,9 +35,7 @@ def change_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
 
 
-def refused(
-    checkpoint: Path, tmp_path: Path, error: type[Exception], message: str, type_name: str = "F32"
-) -> None:
+def refused(checkpoint: Path, tmp_path: Path, error: type[Exception], message: str, type_name: str = "F32") -> None:
     """The conversion fails with this message, and nothing is left of it."""
     out = tmp_path / "out" / "model.gguf"
     with pytest.raises(error, match=message):
@@ -103,9 +101,7 @@ def test_a_tensor_of_another_shape_is_refused(checkpoint: Path, tmp_path: Path) 
 
 def test_a_tensor_that_has_no_place_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     weights = load_file(checkpoint / "model.safetensors")
-    save_file(
-        weights | {"model.layers.0.extra.weight": np.ones(3, np.float32)}, checkpoint / "model.safetensors"
-    )
+    save_file(weights | {"model.layers.0.extra.weight": np.ones(3, np.float32)}, checkpoint / "model.safetensors")
     refused(checkpoint, tmp_path, BadInput, r"holds the tensor model\.layers\.0\.extra\.weight")
 
 
@@ -117,9 +113,7 @@ def test_buffers_that_are_no_weights_are_left_out(checkpoint: Path, tmp_path: Pa
     assert len(read_header(tmp_path / "model.gguf").tensors) == 11
 
 
-def test_values_beyond_half_precision_are_refused_in_f16_and_kept_in_bf16(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_values_beyond_half_precision_are_refused_in_f16_and_kept_in_bf16(checkpoint: Path, tmp_path: Path) -> None:
     weights = load_file(checkpoint / "model.safetensors")
     weights["model.layers.0.mlp.up_proj.weight"][3, 4] = 70000.0
     save_file(weights, checkpoint / "model.safetensors")
@@ -151,9 +145,7 @@ def test_rows_past_the_vocabulary_become_unused_tokens(checkpoint: Path, tmp_pat
     assert (header.tokens[8199], header.token_types[8199]) == ("[PAD8199]", 5)
 
 
-def test_a_text_with_two_ids_is_refused_because_llama_cpp_would_abort(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_text_with_two_ids_is_refused_because_llama_cpp_would_abort(checkpoint: Path, tmp_path: Path) -> None:
     def double(config: dict[str, Any]) -> None:
         config["added_tokens_decoder"]["300"] = {"content": "<|start|>", "special": True}
 
@@ -175,9 +167,7 @@ def test_the_template_file_wins_over_the_one_in_the_configuration(checkpoint: Pa
     assert read_header(tmp_path / "model.gguf").chat_template == expected
 
 
-def test_the_template_of_the_configuration_serves_where_there_is_no_file(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_the_template_of_the_configuration_serves_where_there_is_no_file(checkpoint: Path, tmp_path: Path) -> None:
     (checkpoint / "chat_template.jinja").unlink()
     change_json(checkpoint / "tokenizer_config.json", lambda c: c.update(chat_template="{{ messages }}"))
     convert(checkpoint, tmp_path / "model.gguf", "F16")

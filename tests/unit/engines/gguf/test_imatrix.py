@@ -69,9 +69,7 @@ def assert_same(found: Imatrix, weight: str, expert: int, sums: np.ndarray, coun
     entry = found.entries[weight]
     assert entry.counts[expert] == count, weight
     # llama.cpp keeps keys and values in F16, hence not closer.
-    np.testing.assert_allclose(
-        entry.in_sum2[expert], sums, rtol=5e-3, atol=1e-3 * sums.mean(), err_msg=weight
-    )
+    np.testing.assert_allclose(entry.in_sum2[expert], sums, rtol=5e-3, atol=1e-3 * sums.mean(), err_msg=weight)
 
 
 def test_sums_and_counts_are_those_of_a_transformers_forward_pass(tmp_path: Path) -> None:
@@ -79,14 +77,8 @@ def test_sums_and_counts_are_those_of_a_transformers_forward_pass(tmp_path: Path
     folder = random_llama(tmp_path / "checkpoint", layers=2, scale=1.0)
     convert(folder, tmp_path / "f32.gguf", "F32")
     found = collect(tmp_path / "f32.gguf", CHUNKS)
-    wanted = squared_inputs(
-        transformers.LlamaForCausalLM.from_pretrained(folder, torch_dtype="float32"), CHUNKS
-    )
-    names = {
-        f"model.layers.{i}.{theirs}": f"blk.{i}.{ours}.weight"
-        for i in range(2)
-        for theirs, ours in DENSE.items()
-    }
+    wanted = squared_inputs(transformers.LlamaForCausalLM.from_pretrained(folder, torch_dtype="float32"), CHUNKS)
+    names = {f"model.layers.{i}.{theirs}": f"blk.{i}.{ours}.weight" for i in range(2) for theirs, ours in DENSE.items()}
     assert found.entries.keys() == set(names.values())
     for theirs, ours in names.items():
         assert_same(found, ours, 0, *wanted[theirs])
@@ -170,9 +162,7 @@ def test_matrices_over_two_texts_add_up_to_the_matrix_over_both(dense: Path) -> 
 
 def test_chunks_of_different_lengths_are_seen_whole_and_reported(dense: Path) -> None:
     reports: list[tuple[int, int]] = []
-    found = collect(
-        dense, [[1] * 16, [2] * 100, [3] * 512], lambda done, total: reports.append((done, total))
-    )
+    found = collect(dense, [[1] * 16, [2] * 100, [3] * 512], lambda done, total: reports.append((done, total)))
     assert found.entries["blk.0.ffn_up.weight"].counts.tolist() == [628]
     assert reports == [(1, 3), (2, 3), (3, 3)]
 

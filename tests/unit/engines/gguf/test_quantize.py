@@ -89,9 +89,7 @@ def test_the_report_is_what_the_written_file_holds(tmp_path: Path, dense: Path) 
     assert reader.fields["general.file_type"].contents() == FILE_TYPES["Q4_K_M"].number
 
 
-def test_the_bytes_are_the_same_at_any_number_of_threads(
-    tmp_path: Path, dense: Path, imatrix: Imatrix
-) -> None:
+def test_the_bytes_are_the_same_at_any_number_of_threads(tmp_path: Path, dense: Path, imatrix: Imatrix) -> None:
     for name in ("Q4_K_M", "IQ3_S"):
         digests = set()
         for threads in (1, 2, 3):
@@ -118,34 +116,25 @@ def test_an_importance_matrix_changes_the_weights_and_is_named_in_the_metadata(
     assert weighed == imatrix.entries.keys()
     assert not any(t.imatrix for t in without.tensors)
     a, b = (
-        {t.name: t.data.tobytes() for t in gguf.GGUFReader(tmp_path / f).tensors}
-        for f in ("with.gguf", "without.gguf")
+        {t.name: t.data.tobytes() for t in gguf.GGUFReader(tmp_path / f).tensors} for f in ("with.gguf", "without.gguf")
     )
     assert {name for name in a if a[name] != b[name]} == weighed
     fields = gguf.GGUFReader(tmp_path / "with.gguf").fields
     assert {n: fields[n].contents() for n in fields if n.startswith("quantize.")} == {
         "quantize.imatrix.file": "calibration.gguf",
-        "quantize.imatrix.dataset": ("日本語" * 20)[
-            :42
-        ],  # llama.cpp holds 127 bytes; no character is cut in two
+        "quantize.imatrix.dataset": ("日本語" * 20)[:42],  # llama.cpp holds 127 bytes; no character is cut in two
         "quantize.imatrix.entries_count": len(imatrix.entries),
         "quantize.imatrix.chunks_count": 2,
     }
 
 
-def test_experts_too_narrow_for_their_block_fall_back_and_the_report_says_so(
-    tmp_path: Path, experts: Path
-) -> None:
+def test_experts_too_narrow_for_their_block_fall_back_and_the_report_says_so(tmp_path: Path, experts: Path) -> None:
     report = quantize(experts, tmp_path / "out.gguf", "Q4_K_M")
     # The mixture asks for Q6_K in this layer; rows of 96 fit blocks of 32 only.
-    assert [(t.name, t.requested, t.got) for t in report.fallbacks] == [
-        ("blk.0.ffn_down_exps.weight", "Q6_K", "Q8_0")
-    ]
+    assert [(t.name, t.requested, t.got) for t in report.fallbacks] == [("blk.0.ffn_down_exps.weight", "Q6_K", "Q8_0")]
 
 
-def test_a_type_named_for_a_tensor_falls_back_too_and_the_report_says_so(
-    tmp_path: Path, experts: Path
-) -> None:
+def test_a_type_named_for_a_tensor_falls_back_too_and_the_report_says_so(tmp_path: Path, experts: Path) -> None:
     report = quantize(experts, tmp_path / "out.gguf", "Q4_K_M", tensor_types={"ffn_down_exps": "IQ4_XS"})
     assert [(t.requested, t.got) for t in report.fallbacks] == [("IQ4_XS", "IQ4_NL")]
 
@@ -158,17 +147,13 @@ def test_a_width_that_fits_no_block_at_all_refuses_the_type(tmp_path: Path, expe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_naming_types_for_some_layers_does_not_shift_the_mixture_of_the_others(
-    tmp_path: Path, tied: Path
-) -> None:
+def test_naming_types_for_some_layers_does_not_shift_the_mixture_of_the_others(tmp_path: Path, tied: Path) -> None:
     plain = got(quantize(tied, tmp_path / "a.gguf", "Q4_K_M"))
     named = got(quantize(tied, tmp_path / "b.gguf", "Q4_K_M", tensor_types={r"^blk\.[0-3]\.attn_v": "Q8_0"}))
     value = [f"blk.{i}.attn_v.weight" for i in range(8)]
     assert [plain[name] for name in value] == ["Q6_K", "Q4_K", "Q4_K", "Q6_K", "Q4_K", "Q4_K", "Q6_K", "Q6_K"]
     assert [named[name] for name in value] == ["Q8_0"] * 4 + [plain[name] for name in value[4:]]
-    assert {n: t for n, t in plain.items() if n not in value} == {
-        n: t for n, t in named.items() if n not in value
-    }
+    assert {n: t for n, t in plain.items() if n not in value} == {n: t for n, t in named.items() if n not in value}
 
 
 def test_the_first_pattern_that_matches_decides(tmp_path: Path, dense: Path) -> None:
@@ -182,23 +167,17 @@ def test_the_first_pattern_that_matches_decides(tmp_path: Path, dense: Path) -> 
 
 
 def test_every_tensor_type_can_be_named_for_a_tensor(tmp_path: Path, tied: Path) -> None:
-    names = [
-        f"blk.{i}.{part}.weight" for i in range(8) for part in ("attn_q", "ffn_up", "ffn_gate", "ffn_down")
-    ]
+    names = [f"blk.{i}.{part}.weight" for i in range(8) for part in ("attn_q", "ffn_up", "ffn_gate", "ffn_down")]
     ones = Entry(np.ones((1, 256), np.float32), np.ones(1, np.float32))
     types = dict(zip(names, TENSOR_TYPES, strict=False))
     assert len(types) == len(TENSOR_TYPES)
     patterns = {f"^{re.escape(name)}$": kind for name, kind in types.items()}
-    report = quantize(
-        tied, tmp_path / "a.gguf", "Q8_0", Imatrix(dict.fromkeys(names, ones), 1, 512), patterns
-    )
+    report = quantize(tied, tmp_path / "a.gguf", "Q8_0", Imatrix(dict.fromkeys(names, ones), 1, 512), patterns)
     assert {name: kind for name, kind in got(report).items() if name in types} == types
 
 
 def test_types_can_be_named_in_a_float_file_too(tmp_path: Path, dense: Path) -> None:
-    report = quantize(
-        dense, tmp_path / "a.gguf", "F16", tensor_types={"ffn_up": "Q8_0", "token_embd": "BF16"}
-    )
+    report = quantize(dense, tmp_path / "a.gguf", "F16", tensor_types={"ffn_up": "Q8_0", "token_embd": "BF16"})
     names = got(report)
     assert (names["blk.0.ffn_up.weight"], names["token_embd.weight"]) == ("Q8_0", "BF16")
     assert {t for n, t in names.items() if n.startswith("blk.0.attn") and "norm" not in n} == {"F16"}
@@ -228,20 +207,14 @@ def test_tensor_types_that_cannot_be_obeyed_are_refused(
 
 
 @pytest.mark.parametrize("name", [n for n, t in FILE_TYPES.items() if t.needs_imatrix])
-def test_types_that_need_an_importance_matrix_are_refused_without_one(
-    tmp_path: Path, dense: Path, name: str
-) -> None:
+def test_types_that_need_an_importance_matrix_are_refused_without_one(tmp_path: Path, dense: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} needs an importance matrix"):
         quantize(dense, tmp_path / "out.gguf", name)
 
 
-def test_a_matrix_that_misses_a_tensor_which_needs_it_is_refused(
-    tmp_path: Path, dense: Path, imatrix: Imatrix
-) -> None:
+def test_a_matrix_that_misses_a_tensor_which_needs_it_is_refused(tmp_path: Path, dense: Path, imatrix: Imatrix) -> None:
     entries = {n: e for n, e in imatrix.entries.items() if "ffn_up" not in n}
-    with pytest.raises(
-        UsageError, match=r"blk\.0\.ffn_up\.weight as IQ2_XXS needs an importance matrix that covers"
-    ):
+    with pytest.raises(UsageError, match=r"blk\.0\.ffn_up\.weight as IQ2_XXS needs an importance matrix that covers"):
         quantize(dense, tmp_path / "out.gguf", "IQ2_XXS", Imatrix(entries, 1, 512))
 
 
@@ -287,9 +260,7 @@ def test_a_disk_that_is_too_small_is_known_before_anything_is_written(
 
 def test_progress_counts_weights_to_the_last_one(tmp_path: Path, dense: Path) -> None:
     seen: list[tuple[int, int]] = []
-    report = quantize(
-        dense, tmp_path / "a.gguf", "Q8_0", on_progress=lambda done, total: seen.append((done, total))
-    )
+    report = quantize(dense, tmp_path / "a.gguf", "Q8_0", on_progress=lambda done, total: seen.append((done, total)))
     assert len(seen) == len(report.tensors)
     assert sorted(seen) == seen
     assert seen[-1] == (report.weights, report.weights)

@@ -31,9 +31,7 @@ def test_the_death_of_llama_cpp_becomes_a_sentence_with_its_last_words(tmp_path:
     }  # fmt: skip
     with (
         Child(CHILD, "quantizing a.gguf to Q8_0") as child,
-        pytest.raises(
-            EngineFailed, match=r"died \(SIGABRT\).*output\.weight .* ggml\.c:\d+: GGML_ASSERT.*failed”"
-        ),
+        pytest.raises(EngineFailed, match=r"died \(SIGABRT\).*output\.weight .* ggml\.c:\d+: GGML_ASSERT.*failed”"),
     ):
         child.ask(request)
 
@@ -46,9 +44,7 @@ def test_a_killed_child_is_taken_for_lack_of_memory(dense: Path) -> None:
             child.ask({"do": "inspect", "path": str(dense)})
 
 
-def test_when_the_parent_is_killed_the_child_ends_and_removes_what_it_wrote(
-    tmp_path: Path, dense: Path
-) -> None:
+def test_when_the_parent_is_killed_the_child_ends_and_removes_what_it_wrote(tmp_path: Path, dense: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom edgellm.engines.gguf.quantize import quantize\n"
         "def stop(done, total):\n    print('started', flush=True)\n    time.sleep(600)\n"

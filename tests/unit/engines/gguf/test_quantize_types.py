@@ -44,19 +44,13 @@ def test_a_file_type_has_the_number_of_the_library(name: str) -> None:
 
 
 def test_every_file_type_of_the_library_is_known() -> None:
-    constants = {
-        n.removeprefix("LLAMA_FTYPE_MOSTLY_") for n in dir(llama_cpp) if n.startswith("LLAMA_FTYPE_MOSTLY_")
-    }
+    constants = {n.removeprefix("LLAMA_FTYPE_MOSTLY_") for n in dir(llama_cpp) if n.startswith("LLAMA_FTYPE_MOSTLY_")}
     # NVFP4 has a number, but the quantizer calls it an invalid output file type.
     assert constants - {"NVFP4"} == FILE_TYPES.keys() - {"F32"}
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, t in TENSOR_TYPES.items() if t.is_quantized and not t.needs_imatrix]
-)
-def test_an_importance_matrix_changes_the_bytes_of_just_the_types_that_use_one(
-    ggml: ctypes.CDLL, name: str
-) -> None:
+@pytest.mark.parametrize("name", [n for n, t in TENSOR_TYPES.items() if t.is_quantized and not t.needs_imatrix])
+def test_an_importance_matrix_changes_the_bytes_of_just_the_types_that_use_one(ggml: ctypes.CDLL, name: str) -> None:
     t, rng = TENSOR_TYPES[name], np.random.default_rng(0)
     rows = rng.standard_normal((16, 256)).astype(np.float32)
 
@@ -104,9 +98,7 @@ def test_types_that_would_abort_llama_cpp_are_refused(name: str) -> None:
         ("Q8_0", 80, "F16"), ("Q4_K", 80, "F16"), ("BF16", 7, "BF16"),
     ],
 )  # fmt: skip
-def test_a_width_that_does_not_fit_the_block_gets_llama_cpps_fallback(
-    wanted: str, width: int, got: str
-) -> None:
+def test_a_width_that_does_not_fit_the_block_gets_llama_cpps_fallback(wanted: str, width: int, got: str) -> None:
     assert types.fitting(TENSOR_TYPES[wanted], "blk.0.ffn_down.weight", width).name == got
 
 

@@ -40,9 +40,7 @@ def test_the_engine_tokenizes_a_unigram_vocabulary_otherwise(
     assert more > 0.02
 
 
-def test_the_engine_differs_on_own_sentences_but_spells_the_same_text(
-    tiny: Tokenizer, tiny_vocabulary: Path
-) -> None:
+def test_the_engine_differs_on_own_sentences_but_spells_the_same_text(tiny: Tokenizer, tiny_vocabulary: Path) -> None:
     exact, engine = tiny.encode_lines(SENTENCES), engine_ids(tiny_vocabulary, SENTENCES)
     assert exact != engine
     assert [tiny.decode(ids) for ids in engine] == SENTENCES

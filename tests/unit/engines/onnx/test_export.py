@@ -17,9 +17,7 @@ from tiny_checkpoints import TOKENIZER_FILES, random_llama
 pytestmark = pytest.mark.onnx
 
 
-def test_the_folder_holds_the_graph_and_the_checkpoints_own_tokenizer_files(
-    exported: Path, checkpoint: Path
-) -> None:
+def test_the_folder_holds_the_graph_and_the_checkpoints_own_tokenizer_files(exported: Path, checkpoint: Path) -> None:
     names = {path.name for path in exported.iterdir()}
     assert names == {"model.onnx", "config.json", *TOKENIZER_FILES}
     for name in TOKENIZER_FILES:
@@ -40,9 +38,7 @@ def test_tied_bfloat16_weights_are_written_once_in_float32_with_the_same_values(
     from safetensors.torch import save_file as save_torch
 
     folder = random_llama(tmp_path / "checkpoint", tied=True, layers=1)
-    half = {
-        name: tensor.to(torch.bfloat16) for name, tensor in load_torch(folder / "model.safetensors").items()
-    }
+    half = {name: tensor.to(torch.bfloat16) for name, tensor in load_torch(folder / "model.safetensors").items()}
     save_torch(half, folder / "model.safetensors", metadata={"format": "pt"})
     before = (folder / "model.safetensors").read_bytes()
     seen: list[tuple[int, int]] = []
@@ -76,9 +72,7 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused_and_leaves_nothing(tmp_path
         ("model.extra.weight", 256, r"unexpected model\.extra\.weight"),
     ],
 )
-def test_a_weight_that_does_not_fit_the_config_is_refused(
-    tmp_path: Path, name: str, shape: int, reason: str
-) -> None:
+def test_a_weight_that_does_not_fit_the_config_is_refused(tmp_path: Path, name: str, shape: int, reason: str) -> None:
     from edgellm.engines.onnx.export_child import load_model
 
     folder = random_llama(tmp_path, layers=1)
@@ -158,9 +152,7 @@ def test_exporting_again_gives_the_same_bytes_and_replaces_the_folder(
     }
 
 
-def test_the_graph_has_the_weights_of_the_checkpoint_under_their_names(
-    exported: Path, checkpoint: Path
-) -> None:
+def test_the_graph_has_the_weights_of_the_checkpoint_under_their_names(exported: Path, checkpoint: Path) -> None:
     import onnx
 
     with safe_open(checkpoint / "model.safetensors", "np") as weights:

@@ -51,9 +51,7 @@ def test_whole_number_tensors_are_listed_but_are_no_parameters(make_graph: Calla
     assert header.parameters == 5 * 8 + 5 * 2
 
 
-@pytest.mark.parametrize(
-    "damage", [b"", b"hello world", b"\xff" * 64, "cut"], ids=["empty", "text", "ones", "cut"]
-)
+@pytest.mark.parametrize("damage", [b"", b"hello world", b"\xff" * 64, "cut"], ids=["empty", "text", "ones", "cut"])
 def test_a_file_that_is_no_graph_is_refused(exported: Path, tmp_path: Path, damage: bytes | str) -> None:
     shutil.copyfile(exported / "config.json", tmp_path / "config.json")
     whole = (exported / "model.onnx").read_bytes()

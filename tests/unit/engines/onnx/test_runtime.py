@@ -47,9 +47,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def generate(
-    runtime: OnnxRuntime, prompt: list[int], tokens: int, pick: Callable[[np.ndarray], int]
-) -> list[int]:
+def generate(runtime: OnnxRuntime, prompt: list[int], tokens: int, pick: Callable[[np.ndarray], int]) -> list[int]:
     runtime.keep(0, 0)
     ids, fed = list(prompt), 0
     for _ in range(tokens):
@@ -65,9 +63,7 @@ def drawer(seed: int) -> Callable[[np.ndarray], int]:
 
 
 @pytest.mark.parametrize("prompt", PROMPTS, ids=len)
-def test_greedy_generation_equals_transformers(
-    runtime: OnnxRuntime, reference: Any, prompt: list[int]
-) -> None:
+def test_greedy_generation_equals_transformers(runtime: OnnxRuntime, reference: Any, prompt: list[int]) -> None:
     import torch
 
     expected = reference.generate(
@@ -86,18 +82,14 @@ def test_sampled_generation_equals_drawing_from_the_logits_of_transformers(
     assert generate(runtime, PROMPTS[0], 30, drawer(7)) == expected
 
 
-def test_logits_of_interleaved_pieces_equal_transformers_on_the_whole(
-    runtime: OnnxRuntime, reference: Any
-) -> None:
+def test_logits_of_interleaved_pieces_equal_transformers_on_the_whole(runtime: OnnxRuntime, reference: Any) -> None:
     rng = np.random.default_rng(3)
     texts = [[1, *rng.integers(14, 8192, 199).tolist()] for _ in range(3)]
     got: list[list[np.ndarray]] = [[], [], []]
     at = [0, 0, 0]
     while any(at[s] < len(texts[s]) for s in range(3)):
         lengths = [int(rng.integers(1, 40)) for _ in range(3)]
-        feeds = [
-            Feed(s, texts[s][at[s] : at[s] + lengths[s]], "all") for s in range(3) if at[s] < len(texts[s])
-        ]
+        feeds = [Feed(s, texts[s][at[s] : at[s] + lengths[s]], "all") for s in range(3) if at[s] < len(texts[s])]
         for feed, logits in zip(feeds, runtime.step(feeds), strict=True):
             got[feed.sequence].append(logits)
             at[feed.sequence] += len(feed.ids)
