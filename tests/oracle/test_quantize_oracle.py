@@ -140,13 +140,12 @@ def test_experts_are_quantized_with_their_own_slices_as_llama_quantize_does(orac
     assert tensors(tmp_path / "without.gguf") != tensors(tmp_path / "theirs.gguf")
 
 
-def test_llama_imatrix_merges_our_file_as_we_do(oracle_tools: Path, ours: Imatrix, tmp_path: Path) -> None:
-    for name in ("a.gguf", "b.gguf"):
-        write_imatrix(tmp_path / name, ours)
-    tool(
-        oracle_tools, "llama-imatrix", "--in-file", tmp_path / "a.gguf", "--in-file", tmp_path / "b.gguf",
-        "-o", tmp_path / "both.gguf",
-    )  # fmt: skip
+def test_llama_imatrix_merges_our_file_as_we_do(oracle_tools: Path, model: Path, ours: Imatrix, tmp_path: Path) -> None:
+    files = [tmp_path / "a.gguf", tmp_path / "b.gguf"]
+    for file in files:
+        write_imatrix(file, ours)
+    named = ",".join(map(str, files))
+    tool(oracle_tools, "llama-imatrix", "-m", model, "--in-file", named, "-o", tmp_path / "both.gguf")
     both = read_imatrix(tmp_path / "both.gguf")
     for name, entry in ours.entries.items():
         np.testing.assert_allclose(both.entries[name].in_sum2, 2 * entry.in_sum2, rtol=1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -10,16 +9,12 @@ from pathlib import Path
 import psutil
 from cpuinfo import get_cpu_info
 
+from edgellm.engines.cores import usable_cores
 from edgellm.engines.protocol import RuntimeInfo
 
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "neon", "asimd", "sve")
 # Above this share of the cores being busy with other work before the run, the figures are not trusted.
 MAX_OTHER_LOAD = 0.25
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_machine() -> dict[str, object]:

@@ -15,6 +15,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import child, ggml_tensor, library, loading
 from edgellm.engines.gguf.batch import Batch
 from edgellm.engines.gguf.imatrix_file import Entry, Imatrix, write_imatrix
@@ -168,7 +169,7 @@ def open_context(path: Path, model: Any, tokens: int, threads: int, collector: C
     settings = llama_cpp.llama_context_default_params()
     settings.n_ctx = settings.n_batch = settings.n_ubatch = tokens
     settings.n_seq_max = 1
-    settings.n_threads = settings.n_threads_batch = threads or library.usable_cores()
+    settings.n_threads = settings.n_threads_batch = threads or usable_cores()
     settings.cb_eval = callback
     context = llama_cpp.llama_init_from_model(model, settings)
     if not context:

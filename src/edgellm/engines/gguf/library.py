@@ -69,10 +69,3 @@ def build() -> str:
     features = [name.split()[-1] for name in re.findall(r"[\w :]+(?= = 1\b)", system)]
     version = llama_cpp.llama_version().decode()
     return f"llama-cpp-python {llama_cpp.__version__}, llama.cpp {version} ({' '.join(features)})"
-
-
-def usable_cores() -> int:
-    """How many cores this process may run on, which in a container or under taskset is fewer than exist."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS has no affinity

@@ -10,6 +10,7 @@ from typing import Any
 
 import llama_cpp
 
+from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import library
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import BadInput, EngineFailed, UsageError
@@ -102,7 +103,7 @@ def make_context(artifact: Path, model: Any, options: GgufOptions, context_token
 
     Raises EngineFailed if there is no room for it, BadInput if the model keeps no memory of a text.
     """
-    threads = options.threads or library.usable_cores()
+    threads = options.threads or usable_cores()
     settings = llama_cpp.llama_context_default_params()
     settings.n_ctx = options.sequences * -(-context_tokens // CELLS_STEP) * CELLS_STEP
     settings.n_batch = options.step_tokens

@@ -16,6 +16,7 @@ from typing import Any
 import llama_cpp
 from llama_cpp._ggml import libggml
 
+from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import child, library
 from edgellm.errors import BadInput, UsageError
 
@@ -66,7 +67,7 @@ def quantize(request: dict[str, Any]) -> int:
     """Call llama_model_quantize; 0 is success, 1 a failure that the log explains."""
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = request["ftype"]
-    parameters.nthread = request["threads"] or library.usable_cores()
+    parameters.nthread = request["threads"] or usable_cores()
     parameters.dry_run = request["dry_run"]
     parameters.max_buf_size = MAX_BUFFER_BYTES
     parameters.imatrix = imatrix_array()

@@ -5,7 +5,6 @@ Importing this module loads neither torch nor optimum nor onnx; only exporting n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgellm.engines.cores import usable_cores
 from edgellm.engines.feeds import check_number, checked_ids, rows_wanted
 from edgellm.engines.onnx.folder import ModelFacts, graph_path, read_facts
 from edgellm.engines.onnx.graph import Graph, Past
@@ -41,7 +41,7 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> OnnxRuntime:
     path = graph_path(artifact)
     facts = read_facts(path)
     context_tokens = _context_tokens(path, facts, chosen.context_tokens)
-    graph = Graph(path, threads=chosen.threads or _usable_cores(), provider=chosen.provider)
+    graph = Graph(path, threads=chosen.threads or usable_cores(), provider=chosen.provider)
     info = RuntimeInfo(
         engine="onnx",
         architecture=facts.architecture,
@@ -140,9 +140,3 @@ def _context_tokens(path: Path, facts: ModelFacts, asked: int) -> int:
     if asked > facts.context_tokens:
         raise UsageError(f"{path} was trained for {facts.context_tokens} tokens of context and cannot be given {asked}")
     return asked or min(facts.context_tokens, DEFAULT_CONTEXT_LIMIT)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS has no affinity

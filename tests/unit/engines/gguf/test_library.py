@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import llama_cpp
 
 from edgellm.engines.gguf import library
@@ -47,7 +45,3 @@ def test_the_build_names_binding_library_and_processor_features() -> None:
     build = library.build()
     assert build.startswith(f"llama-cpp-python {llama_cpp.__version__}, llama.cpp ")
     assert "OPENMP" in build or "REPACK" in build
-
-
-def test_usable_cores_follow_the_affinity_of_the_process() -> None:
-    assert 1 <= library.usable_cores() <= (os.cpu_count() or 1)

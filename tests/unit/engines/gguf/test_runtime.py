@@ -96,7 +96,7 @@ def test_256_sequences_can_be_held(mamba) -> None:
 
 
 def test_threads_default_to_the_cores_this_process_may_use(llama) -> None:
-    from edgellm.engines.gguf.library import usable_cores
+    from edgellm.engines.cores import usable_cores
 
     runtime = open_runtime(llama, RuntimeOptions(context_tokens=64))
     assert runtime.info.threads == usable_cores()
