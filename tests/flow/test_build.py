@@ -218,3 +218,19 @@ def test_an_onnx_bundle_is_verified_run_and_benched_like_any_other(onnx_bundle: 
     assert json.loads(answer.stdout)["usage"]["completion_tokens"] > 0
     timed = edgellm("bench", bundle, "--prompt-tokens", "16", "--decode-tokens", "4", "--repeat", "1", "--json")
     assert timed.returncode == 0, timed.stderr
+
+
+def test_run_takes_the_embedded_checkpoint_itself_and_answers_in_japanese() -> None:
+    done = edgellm("run", "tiny-ja", "「大きい」の反対の言葉は何ですか。", "--temperature", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert "小さい" in document["text"]
+    assert document["reasoning"]
+    assert document["usage"]["completion_tokens"] > document["usage"]["prompt_tokens"] / 2
+
+
+def test_calibration_on_the_model_s_own_text_makes_another_matrix(tmp_path: Path) -> None:
+    for text in ("self", "shipped"):
+        done = edgellm("calibrate", "tiny-ja", "--text", text, "--out", tmp_path / f"{text}.gguf")
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "self.gguf").read_bytes() != (tmp_path / "shipped.gguf").read_bytes()
