@@ -27,7 +27,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.base
-	$(BIN)/python benchmarks/decode_overhead.py
+	$(BIN)/edgellm quantize tiny-ja --type Q8_0 --out demo/bench-bundle
+	$(BIN)/python benchmarks/decode_overhead.py demo/bench-bundle/model.gguf
 
 $(VENV)/bin/python:
 	@tools/check_machine.sh "$(PYTHON)"

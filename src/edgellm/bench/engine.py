@@ -87,6 +87,8 @@ def row(name: str, depth: int, parallel: int, rates: Sequence[float], characters
 
 def check_room(runtime: Runtime, load: EngineLoad) -> None:
     info = runtime.info
+    if not load.context_tokens:
+        raise UsageError("there is nothing to time; give --prompt-tokens or --decode-tokens above 0")
     if load.context_tokens > info.context_tokens:
         raise UsageError(
             f"the benchmark needs {load.context_tokens} tokens of context and the model has {info.context_tokens}; "

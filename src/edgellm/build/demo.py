@@ -80,12 +80,13 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
         rows = [row(base, products[t], measured[t][0], progress) for t in LADDER]
     with clock("verify and bundle"):
         product, (found, generates) = products[BUNDLED], measured[BUNDLED]
-        verdict = judge(base, product, found, generates, gate_of(recipe, BUNDLED))
+        gate = gate_of(recipe, BUNDLED)
+        verdict = judge(base.tokenizer, product, found, generates, gate)
         if not verdict.passed:
             raise GateFailed(f"the demo's {BUNDLED} bundle did not pass: {reasons(verdict)}", verdict)
         size = size_of(product.artifact, product.format)
         folder = out / "bundle"
-        facts = facts_of(base, product, recipe, size, verdict, found)
+        facts = facts_of(base, product, recipe, gate, size, verdict, found)
         bundle.write_bundle(folder, product.artifact, base.source, product.extras, facts)
     with clock("serve and ask"):
         reply, reasoning = ask_over_http(folder)

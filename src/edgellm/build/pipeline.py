@@ -13,7 +13,7 @@ from edgellm.errors import GateFailed, UsageError
 from edgellm.inference.target import Target, resolve
 from edgellm.measures import fidelity as fidelities
 from edgellm.measures.sizing import Size, size_of
-from edgellm.records.manifest import Manifest, Step
+from edgellm.records.manifest import Manifest
 from edgellm.records.recipe import Format, Gate, Recipe
 from edgellm.records.results import Check, Fidelity, Verdict
 from edgellm.stages import Progress, bundle, labelled, verify
@@ -78,24 +78,65 @@ class Built:
 
 
 def recipe_for(target: Target) -> Recipe:
-    """The recipe that a target is, or carries the name of, or the default one."""
+    """The recipe that a target is, that of the embedded model that it is, or the default one.
+
+    A name alone decides nothing: a folder of somebody's that is called tiny-ja gets neither its licence nor its gate.
+    """
     if target.kind == "recipe":
         return catalogue.load_recipe(str(target.path))
-    named = target.name if target.name in catalogue.recipe_names() else DEFAULT_RECIPE
-    return catalogue.load_recipe(named)
+    is_embedded = catalogue.embedded_models().get(target.name) == target.path
+    return catalogue.load_recipe(target.name if is_embedded else DEFAULT_RECIPE)
 
 
 def source_of(target: Target, recipe: Recipe) -> Target:
-    """The checkpoint or GGUF behind a target; a recipe names its checkpoint."""
+    """The checkpoint or GGUF behind a target; a recipe names its checkpoint, by a path from the recipe's folder."""
     if target.kind != "recipe":
         return target
     scheme, _, place = recipe.source.checkpoint.partition(":")
-    if scheme not in ("embedded", "path") or not place:
-        raise UsageError(
-            f"the recipe {recipe.name} takes its checkpoint from {recipe.source.checkpoint!r}; "
-            "write embedded:NAME or path:FOLDER"
-        )
-    return resolve(place)
+    if scheme == "embedded" and place in catalogue.embedded_models():
+        return resolve(place)
+    if scheme == "path" and place:
+        return resolve(str(target.path.resolve().parent / place))
+    raise UsageError(
+        f"the recipe {recipe.name} takes its checkpoint from {recipe.source.checkpoint!r}; write path:FOLDER or one "
+        f"of {', '.join(f'embedded:{name}' for name in catalogue.embedded_models())}"
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an order comes to, with the recipe's answers filled in and every name in its one spelling."""
+
+    format: Format
+    type: str
+    tensor_types: Mapping[str, str]
+    calibration: str
+
+
+def settle(order: Order, recipe: Recipe) -> Plan:
+    """Check an order before any work; raises UsageError for what cannot be made or would be ignored."""
+    from edgellm.engines.gguf.types import file_type, tensor_type
+
+    bundle.check_out(order.out)
+    format_name = order.format or recipe.quantization.format
+    if format_name == "onnx":
+        if (order.type or "F32").upper() != "F32":
+            raise UsageError(f"ONNX artifacts are F32 so far, not {order.type}; leave --type out or give F32")
+        if order.tensor_types or order.calibration:
+            raise UsageError("an F32 ONNX artifact takes no --tensor-type and no --calibration; leave them out")
+        return Plan("onnx", "F32", {}, "none")
+    type_name = file_type(order.type or recipe.quantization.type).name
+    tensor_types = order.tensor_types or recipe.quantization.tensor_types
+    for wanted in tensor_types.values():
+        tensor_type(wanted)
+    calibration = order.calibration or recipe.quantization.calibration
+    if type_name in FLOAT_BYTES and not tensor_types:
+        if order.calibration not in (None, "none"):
+            raise UsageError(f"{type_name} is not quantized, so it takes no --calibration; leave it out")
+        calibration = "none"
+    if calibration not in ("shipped", "self", "none"):
+        catalogue.read_documents(Path(calibration))
+    return Plan(format_name, type_name, tensor_types, calibration)
 
 
 def make_base(target: Target, work: WorkFolder, progress: Progress | None = None) -> Base:
@@ -116,15 +157,13 @@ def make_artifact(
     work: WorkFolder, threads: int = 0, progress: Progress | None = None,
 ) -> Product:  # fmt: skip
     """One artifact of a base: converted for a float type or ONNX, calibrated and quantized otherwise."""
-    if format_name == "onnx" or (type_name in FLOAT_BYTES and base.source is not None):
-        if base.source is None:
-            raise UsageError("ONNX is made from a checkpoint folder, not from a GGUF; give the checkpoint")
-        if format_name == "onnx" and type_name != "F32":
-            raise UsageError(f"ONNX artifacts are F32 so far, not {type_name}; leave --type out or give F32")
+    if format_name == "onnx" and base.source is None:
+        raise UsageError("ONNX is made from a checkpoint folder, not from a GGUF; give the checkpoint")
+    if base.source is not None and (format_name == "onnx" or (type_name in FLOAT_BYTES and not tensor_types)):
         made = convert(base.source, type_name, work, format_name, progress)
         return Product(format_name, type_name, made.folder / artifact_name(format_name), (made,), {})
     steps, extras, imatrix = list(base.steps), {}, None
-    if calibration != "none" and type_name not in FLOAT_BYTES:
+    if calibration != "none":
         calibrated = calibrate(base.gguf, base.digest, base.tokenizer, calibration, work, progress)
         imatrix = calibrated.folder / IMATRIX
         steps.append(calibrated)
@@ -155,10 +194,10 @@ def measure(
             runtime.close()
 
 
-def judge(base: Base, product: Product, found: Fidelity, generates: Check, gate: Gate | None) -> Verdict:
-    """All checks of one artifact."""
+def judge(tokenizer: Tokenizer, product: Product, found: Fidelity, generates: Check, gate: Gate | None) -> Verdict:
+    """All checks of one artifact, with the tokenizer that ships beside it."""
     checks = verify.check_structure(product.artifact, product.format, product.type)
-    checks += verify.check_tokenizer(base.tokenizer, product.artifact, product.format)
+    checks += verify.check_tokenizer(tokenizer, product.artifact, product.format)
     return verify.verdict_of([*checks, generates, *verify.check_fidelity(found, gate)])
 
 
@@ -166,37 +205,51 @@ def gate_of(recipe: Recipe, type_name: str) -> Gate | None:
     return recipe.gates.get(type_name, recipe.gates.get("default"))
 
 
-def facts_of(base: Base, product: Product, recipe: Recipe, size: Size, verdict: Verdict, found: Fidelity) -> Manifest:
+def facts_of(
+    base: Base, product: Product, recipe: Recipe, gate: Gate | None, size: Size, verdict: Verdict, found: Fidelity
+) -> Manifest:
+    """The manifest of a product, but for its files, which are listed as they are written."""
     source = {"name": base.name, "digest": base.digest}
     if base.source is not None:
         source["digest"] = checkpoints.open_checkpoint(base.source).digest()
-    steps: list[Step] = [m.step for m in product.steps]
     return Manifest(
         name=f"{base.name}-{product.type}".lower() if product.format == "gguf" else f"{base.name}-onnx",
-        family=recipe.source.family, format=product.format, type=product.type, artifact=product.artifact.name,
-        tokenizer=bundle.TOKENIZER if base.source is not None else None, licence=recipe.source.licence,
-        source=source, parameters=size.parameters, size_bytes=size.size_bytes, bits_per_weight=size.bits_per_weight,
-        verdict=verdict, fidelity=found, lineage=steps, files=[], created="",
-    )  # fmt: skip
+        family=size.architecture,
+        format=product.format,
+        type=product.type,
+        artifact=product.artifact.name,
+        tokenizer=bundle.TOKENIZER if base.source is not None else None,
+        licence=recipe.source.licence,
+        source=source,
+        parameters=size.parameters,
+        size_bytes=size.size_bytes,
+        bits_per_weight=size.bits_per_weight,
+        recipe=recipe.name,
+        gate=gate,
+        verdict=verdict,
+        fidelity=found,
+        lineage=[m.step for m in product.steps],
+        files=[],
+        created=bundle.now(),
+    )
 
 
 def build(order: Order, work: WorkFolder, progress: Progress | None = None) -> Built:
     """Make the bundle that was ordered; raises GateFailed with the reasons, and then no bundle is written."""
     target = resolve(order.target)
     recipe = recipe_for(target)
+    plan = settle(order, recipe)
     base = make_base(source_of(target, recipe), work, progress)
-    format_name = order.format or recipe.quantization.format
-    type_name = order.type or ("F32" if format_name == "onnx" else recipe.quantization.type)
     product = make_artifact(
-        base, format_name, type_name, order.tensor_types or recipe.quantization.tensor_types,
-        order.calibration or recipe.quantization.calibration, work, order.threads, progress,
-    )  # fmt: skip
-    found, generates = measure(base, {type_name: product}, progress)[type_name]
-    verdict = judge(base, product, found, generates, gate_of(recipe, type_name) if order.gated else None)
+        base, plan.format, plan.type, plan.tensor_types, plan.calibration, work, order.threads, progress
+    )
+    found, generates = measure(base, {plan.type: product}, progress)[plan.type]
+    gate = gate_of(recipe, plan.type) if order.gated else None
+    verdict = judge(base.tokenizer, product, found, generates, gate)
     if not verdict.passed:
-        raise GateFailed(f"{base.name} as {type_name} was not bundled: {reasons(verdict)}", verdict)
+        raise GateFailed(f"{base.name} as {plan.type} was not bundled: {reasons(verdict)}", verdict)
     size = size_of(product.artifact, product.format)
-    facts = facts_of(base, product, recipe, size, verdict, found)
+    facts = facts_of(base, product, recipe, gate, size, verdict, found)
     bundle.write_bundle(order.out, product.artifact, base.source, product.extras, facts)
     reused = [m.step.stage for m in product.steps if m.reused]
     return Built(order.out, order.out / facts.artifact, size, verdict, reused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgellm.build.pipeline import Product, gate_of, judge, make_base, measure, recipe_for, source_of
+from edgellm.build.pipeline import Product, judge, make_base, measure, recipe_for, source_of
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.target import read_manifest, resolve, resolve_folder
 from edgellm.records.results import Check, Verdict
@@ -13,7 +13,8 @@ from edgellm.store.work import WorkFolder
 
 
 def verify_bundle(bundle: Path, reference: str | None, work: WorkFolder, progress: Progress | None = None) -> Verdict:
-    """All checks that can be made of a bundle alone; with `reference` also fidelity against it, held to the gate.
+    """All checks that can be made of a bundle alone; with `reference` also fidelity against it, held to the
+    gate of the recipe that it was made by.
 
     Raises BadInput if the folder is no finished bundle. A file that was altered ends the checks there: nothing
     that failed its digest is loaded.
@@ -24,15 +25,12 @@ def verify_bundle(bundle: Path, reference: str | None, work: WorkFolder, progres
         return verify.verdict_of(checks)
     target = resolve_folder(bundle)
     assert target.artifact is not None
-    product = Product(manifest.format, manifest.type, target.artifact, (), {})  # type: ignore[arg-type]
+    product, tokenizer = Product(manifest.format, manifest.type, target.artifact, (), {}), target.tokenizer()
     if reference is not None:
         wanted = resolve(reference)
-        recipe = recipe_for(wanted)
-        base = make_base(source_of(wanted, recipe), work, progress)
+        base = make_base(source_of(wanted, recipe_for(wanted)), work, progress)
         found, generates = measure(base, {manifest.type: product}, progress)[manifest.type]
-        gate = gate_of(recipe, manifest.type)
-        return verify.verdict_of([*checks, *judge(base, product, found, generates, gate).checks])
-    tokenizer = target.tokenizer()
+        return verify.verdict_of([*checks, *judge(tokenizer, product, found, generates, manifest.gate).checks])
     checks += verify.check_structure(product.artifact, product.format, product.type)
     checks += verify.check_tokenizer(tokenizer, product.artifact, product.format)
     runtime = target.open_runtime(RuntimeOptions(context_tokens=256))

@@ -73,6 +73,8 @@ def resolve(target: str) -> Target:
         return Target(path.stem, "recipe", path)
     if path.is_dir():
         return resolve_folder(path)
+    if path.exists():
+        raise UsageError(f"{path} is no kind of file that edgellm knows; give a .gguf, a recipe .toml or a folder")
     known = ", ".join([*embedded, *catalogue.recipe_names()])
     raise UsageError(
         f"there is no file or folder {target!r}; give a bundle, a .gguf, a checkpoint folder or one of: {known}"

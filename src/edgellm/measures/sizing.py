@@ -8,6 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Size:
+    architecture: str
     size_bytes: int  # of all files of the artifact
     parameters: int
     bits_per_weight: float  # bits of all tensors over parameters, without metadata
@@ -19,9 +20,9 @@ def size_of(artifact: Path, format_name: str) -> Size:
         from edgellm.engines.gguf.header import read_header
 
         header = read_header(artifact)
-        return Size(artifact.stat().st_size, header.parameters, header.bits_per_weight)
+        return Size(header.architecture, artifact.stat().st_size, header.parameters, header.bits_per_weight)
     from edgellm.engines.onnx.header import read_header as read_onnx
 
     onnx = read_onnx(artifact)
     size_bytes = sum(f.stat().st_size for f in artifact.rglob("*") if f.is_file())
-    return Size(size_bytes, onnx.parameters, 8 * onnx.weight_bytes / onnx.parameters)
+    return Size(onnx.architecture, size_bytes, onnx.parameters, 8 * onnx.weight_bytes / onnx.parameters)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import PurePosixPath
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from edgellm.records.base import Record
+from edgellm.records.recipe import Format, Gate
 from edgellm.records.results import Fidelity, Verdict
 
 
@@ -28,7 +32,7 @@ class Manifest(Record):
     schema_version: Literal[1] = 1
     name: str
     family: str
-    format: str
+    format: Format
     type: str
     artifact: str  # path inside the bundle
     tokenizer: str | None  # folder inside the bundle; None: the artifact's own vocabulary
@@ -37,8 +41,21 @@ class Manifest(Record):
     parameters: int
     size_bytes: int
     bits_per_weight: float
+    recipe: str
+    gate: Gate | None  # the limits that it was held to; None: nobody asked for any
     verdict: Verdict
     fidelity: Fidelity | None
     lineage: list[Step]
     files: list[FileEntry]
     created: str  # UTC, ISO 8601
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Self:
+        """What an engine or tokenizer loads lies inside the bundle, among the files that have a digest."""
+        paths = [PurePosixPath(entry.path) for entry in self.files]
+        if any(path.is_absolute() or ".." in path.parts for path in paths):
+            raise ValueError("a file's path leads out of the bundle")
+        for part in filter(None, (self.artifact, self.tokenizer)):
+            if self.files and not any(path.is_relative_to(part) for path in paths):
+                raise ValueError(f"{part} is not among the files")
+        return self

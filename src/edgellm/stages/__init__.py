@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+
+from edgellm.errors import MissingExtra
 
 # label, done, total: whoever calls a stage may draw a bar from it
 Progress = Callable[[str, int, int], None]
@@ -15,4 +17,8 @@ def labelled(progress: Progress | None, label: str) -> Callable[[int, int], None
 
 
 def versions_of(*packages: str) -> dict[str, str]:
-    return {name: version(name) for name in ("edgellm", *packages)}
+    """Installed versions of edgellm and of the packages that decide a stage's product."""
+    try:
+        return {name: version(name) for name in ("edgellm", *packages)}
+    except PackageNotFoundError as missing:
+        raise MissingExtra(f"{missing.name} is not installed; run: pip install 'edgellm[onnx]'") from None

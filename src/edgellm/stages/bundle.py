@@ -22,6 +22,14 @@ TOKENIZER_FILES = (
 PAPERS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "README.md", "MODEL_CARD.md")
 
 
+def check_out(out: Path) -> None:
+    """Raise UsageError unless a bundle may stand at `out`: nothing, an empty folder, or a bundle to replace."""
+    if out.is_file():
+        raise UsageError(f"{out} is a file; name a folder for the bundle")
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise UsageError(f"{out} holds something that is no bundle; name a new or an empty folder")
+
+
 def write_bundle(
     out: Path, artifact: Path, source: Path | None, extras: Mapping[str, Path], facts: Manifest
 ) -> Manifest:
@@ -30,8 +38,8 @@ def write_bundle(
     `facts` is the manifest without its `files`; the complete one is given back. An existing bundle at `out`
     is replaced as a whole; any other folder that is not empty is refused.
     """
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
-        raise UsageError(f"{out} holds something that is no bundle; name a new or an empty folder")
+    out = out.resolve()
+    check_out(out)
     need_space(out, facts.size_bytes, f"the bundle {out}")
     with locked(out.with_name(f".{out.name}.lock"), f"the bundle {out}"), folder_aside(out) as aside:
         if artifact.is_dir():

@@ -44,7 +44,7 @@ def chunks_of(documents: Sequence[str], tokenizer: Tokenizer, length: int = CHUN
 
 def calibrate(
     base: Path, base_digest: str, tokenizer: Tokenizer, calibration: str, work: WorkFolder,
-    progress: Progress | None = None, context_tokens: int = 0,
+    progress: Progress | None = None,
 ) -> Made:  # fmt: skip
     """Collect the importance matrix of a base GGUF into `imatrix.gguf`.
 
@@ -55,13 +55,16 @@ def calibrate(
     inputs = {"base": base_digest, "text": digest.of_value(documents)}
     settings = {"calibration": "self" if calibration == "self" else "text", "chunk_tokens": CHUNK_TOKENS}
 
+    # Never the path: it would travel into every file quantized with the matrix.
+    dataset = calibration if calibration in ("shipped", "self") else inputs["text"]
+
     def make(folder: Path) -> None:
         from edgellm.engines.gguf.imatrix import collect
         from edgellm.engines.gguf.imatrix_file import write_imatrix
 
         chunks = chunks_of(documents, tokenizer) if documents else generated(base, tokenizer, progress)
         found = collect(base, chunks, labelled(progress, "calibrate"))
-        write_imatrix(folder / IMATRIX, found, datasets=[calibration])
+        write_imatrix(folder / IMATRIX, found, datasets=[dataset])
 
     return work.step("calibrate", inputs, settings, versions_of("llama-cpp-python") | {"stage": STAGE_VERSION}, make)
 

@@ -25,9 +25,10 @@ def convert(
     opened = checkpoints.open_checkpoint(checkpoint)
     inputs = {"checkpoint": opened.digest()}
     versions = versions_of("gguf") if format_name == "gguf" else versions_of("optimum", "optimum-onnx", "torch")
-    need_space(work.root, opened.parameters * FLOAT_BYTES[type_name], f"the {type_name} artifact of {checkpoint}")
 
     def make(folder: Path) -> None:
+        # Asked for only where there is something to make: a full disk does not stop the reuse of steps.
+        need_space(work.root, opened.parameters * FLOAT_BYTES[type_name], f"the {type_name} artifact of {checkpoint}")
         out = folder / artifact_name(format_name)
         if format_name == "gguf":
             from edgellm.engines.gguf.convert import convert as write

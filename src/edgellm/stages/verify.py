@@ -44,6 +44,7 @@ def check_structure(artifact: Path, engine: str, expected_type: str) -> list[Che
     if engine != "gguf":
         return [Check(name="structure", passed=(artifact / "model.onnx").is_file(), detail="model.onnx is there")]
     from edgellm.engines.gguf.header import read_header
+    from edgellm.engines.gguf.types import file_type
 
     try:
         header = read_header(artifact)
@@ -51,7 +52,7 @@ def check_structure(artifact: Path, engine: str, expected_type: str) -> list[Che
         return [Check(name="structure", passed=False, detail=str(error))]
     found = sorted({t.type for t in header.tensors})
     # Q4_K_M is a mixture around Q4_K; a file that holds none of it fell back everywhere.
-    wanted = expected_type.removesuffix("_S").removesuffix("_M").removesuffix("_L")
+    wanted = file_type(expected_type).default
     return [
         Check(name="structure", passed=True, value=float(len(header.tensors)), detail="tensors inside the file"),
         Check(name="tensor types", passed=wanted in found, value=", ".join(found), limit=f"holds {wanted}"),
@@ -70,14 +71,25 @@ def check_tokenizer(tokenizer: Tokenizer, artifact: Path, engine: str) -> list[C
     if engine == "gguf":
         from edgellm.engines.gguf.header import read_header
 
-        tokens = read_header(artifact).tokens
-        differing = sum(tokens[i] != tokenizer.token(i) for i in range(min(len(tokens), tokenizer.vocab_tokens)))
-        differing += abs(len(tokens) - tokenizer.vocab_tokens)
+        pieces = read_header(artifact).tokens
+        differing = sum(not same_piece(piece, i, tokenizer) for i, piece in enumerate(pieces))
+        differing += max(0, tokenizer.vocab_tokens - len(pieces))
         checks.append(
             Check(name="vocabulary pieces", passed=differing == 0, value=float(differing), limit=0.0,
                   detail="pieces that differ from the tokenizer's")
         )  # fmt: skip
     return checks
+
+
+def same_piece(piece: str, token: int, tokenizer: Tokenizer) -> bool:
+    """Whether the artifact names a token as the tokenizer does.
+
+    Past the tokenizer's end only the filler may stand with which a vocabulary is brought to the height of a
+    padded embedding; the engine writes a space where SentencePiece writes `▁` in tokens that users may type.
+    """
+    if token >= tokenizer.vocab_tokens:
+        return piece == f"[PAD{token}]"
+    return piece in (tokenizer.token(token), tokenizer.token(token).replace("▁", " "))
 
 
 def check_fidelity(fidelity: Fidelity, gate: Gate | None) -> list[Check]:

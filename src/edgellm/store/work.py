@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 from edgellm.errors import Busy, NoSpace
 from edgellm.records.manifest import Step
 from edgellm.store import digest
-from edgellm.store.atomic import ASIDE, folder_aside
+from edgellm.store.atomic import ASIDE, folder_aside, remove_folder
 
 STEP_FILE = "step.json"
 
@@ -78,15 +78,26 @@ class WorkFolder:
         if not self.root.exists():
             return 0, 0
         for entry in sorted(self.root.iterdir()):
-            is_step = entry.is_dir() and (entry / STEP_FILE).exists() and not entry.name.startswith(".")
-            is_left_over = entry.is_dir() and entry.name.startswith(ASIDE)
-            idle_days = (time.time() - entry.stat().st_mtime) / 86400
-            # A run that goes on right now writes into its aside folder, so young ones are left alone.
-            if (is_step and idle_days >= older_than_days) or (is_left_over and idle_days >= max(older_than_days, 0.02)):
-                freed += sum(f.stat().st_size for f in entry.rglob("*") if f.is_file())
-                shutil.rmtree(entry)
-                removed += 1
+            if not entry.is_dir() or idle_days(entry) < older_than_days:
+                continue
+            if entry.name.startswith(ASIDE):
+                name = entry.name.removeprefix(ASIDE).partition("-")[2]
+            elif (entry / STEP_FILE).exists():
+                name = entry.name
+            else:
+                continue
+            try:
+                with locked(self.root / f".{name}.lock", name):
+                    size = sum(f.stat().st_size for f in entry.rglob("*") if f.is_file())
+                    remove_folder(entry)
+            except Busy:
+                continue  # a run is making this very step
+            removed, freed = removed + 1, freed + size
         return removed, freed
+
+
+def idle_days(folder: Path) -> float:
+    return (time.time() - folder.stat().st_mtime) / 86400
 
 
 @contextmanager
