@@ -18,13 +18,13 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json",
 def random_llama(
     folder: Path, *, layers: int = 2, hidden: int = 256, heads: int = 4, kv_heads: int = 2, ffn: int = 512,
     tied: bool = False, scale: float = 2.0, seed: int = 0, theta: float = 10000.0, dtype: type = np.float32,
-    head_dim: int | None = None, biases: bool = False, rope_scaling: dict[str, object] | None = None,
+    head_dim: int | None = None, vocab: int = 8192, biases: bool = False, rope_scaling: dict[str, object] | None = None,
 ) -> Path:  # fmt: skip
     """A LlamaForCausalLM with weights `scale` times the usual initial spread, so that faults show in logits."""
     rng = np.random.default_rng(seed)
     head_dim = head_dim or hidden // heads
     config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 8192, "hidden_size": hidden,
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": vocab, "hidden_size": hidden,
         "intermediate_size": ffn, "num_hidden_layers": layers, "num_attention_heads": heads,
         "num_key_value_heads": kv_heads, "head_dim": head_dim, "max_position_embeddings": 1024,
         "rope_theta": theta, "rope_scaling": rope_scaling, "rms_norm_eps": 1e-5, "hidden_act": "silu",
@@ -38,9 +38,9 @@ def random_llama(
     def norm() -> np.ndarray:
         return rng.uniform(0.5, 1.5, hidden).astype(dtype)
 
-    weights = {"model.embed_tokens.weight": matrix(8192, hidden), "model.norm.weight": norm()}
+    weights = {"model.embed_tokens.weight": matrix(vocab, hidden), "model.norm.weight": norm()}
     if not tied:
-        weights["lm_head.weight"] = matrix(8192, hidden)
+        weights["lm_head.weight"] = matrix(vocab, hidden)
     for i in range(layers):
         p = f"model.layers.{i}"
         weights |= {

@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from edgellm import __version__
+from edgellm.cli.configuration import check_options, configured
 from edgellm.errors import EdgellmError
 
 VERBS = {
@@ -33,6 +34,11 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = getattr(import_module(f"edgellm.cli.{cmd_name}"), cmd_name)
+        given = (ctx.default_map or {}).get(cmd_name, {}) if ctx else {}
+        check_options(command, given)
+        # click looks defaults up by parameter name, a file has them as they are written on the command line.
+        names = {p.opts[0].removeprefix("--").replace("-", "_"): p.name for p in command.params}
+        given.update({names[key]: given.pop(key) for key in list(given) if names[key] != key})
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -53,7 +59,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and an exit code."""
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, auto_envvar_prefix="EDGELLM", default_map=configured(list(VERBS)))
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:

@@ -1,0 +1,49 @@
+"""Defaults from files: `edgellm.toml` in the working folder before the user's own configuration.
+
+Each table is named for a verb and holds its options, `[serve]` with `port = 9000` say. An option on the command
+line and then an environment variable (`EDGELLM_SERVE_PORT`) come before both.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgellm.errors import UsageError
+
+FILE = "edgellm.toml"
+
+
+def configured(verbs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by verb; raises UsageError for a file that is no TOML or names a verb that there is not."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in (Path(click.get_app_dir("edgellm")) / FILE, Path(FILE)):
+        if not path.is_file():
+            continue
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is no valid TOML: {error}; mend that line") from None
+        for verb, options in tables.items():
+            if verb not in verbs or not isinstance(options, dict):
+                raise UsageError(f"{path} holds {verb!r}, {hint(verb, verbs)}")
+            found.setdefault(verb, {}).update({key.replace("-", "_"): value for key, value in options.items()})
+    return found
+
+
+def check_options(command: click.Command, options: dict[str, Any]) -> None:
+    """Raises UsageError for a configured option that the verb does not have."""
+    known = [p.opts[0].removeprefix("--").replace("-", "_") for p in command.params if isinstance(p, click.Option)]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{FILE} sets {name!r} for {command.name}, {hint(name, known)}")
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"which is unknown; did you mean {near[0]!r}" if near else f"which is unknown; known are {', '.join(known)}"
