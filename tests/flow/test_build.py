@@ -284,7 +284,7 @@ def test_a_manifest_that_leads_out_of_its_bundle_is_refused(
 ) -> None:
     bundle = shutil.copytree(quantized[0], tmp_path / "bundle")
     manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["artifact"] = "../elsewhere.gguf"
+    manifest |= {"artifact": "../elsewhere.gguf", "files": []}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     done = edgellm("verify", bundle)
     assert done.returncode == 1

@@ -266,9 +266,9 @@ def reasons(verdict: Verdict) -> str:
     )
 
 
-def open_target(name: str) -> Target:
+def open_target(name: str, progress: Progress | None = None) -> Target:
     """What TARGET names, as something that an engine can load; see `runnable`."""
-    return runnable(resolve(name), WorkFolder(default_root()))
+    return runnable(resolve(name), WorkFolder(default_root()), progress)
 
 
 def runnable(target: Target, work: WorkFolder, progress: Progress | None = None) -> Target:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgellm.cli.progress import progress_on_stderr
+
 if TYPE_CHECKING:
     from edgellm.inference.chat import Delta, Message, SamplingOptions, Usage
     from edgellm.inference.local_chat import LocalChat
@@ -52,7 +54,8 @@ def run(
 
     if as_json and prompt is None:
         raise UsageError("--json prints one answer; give the PROMPT that it answers")
-    model = open_target(target)
+    with progress_on_stderr() as progress:
+        model = open_target(target, progress)
     sampling = replace(advised_sampling(model), seed=seed)
     if temperature is not None:
         sampling = replace(sampling, temperature=temperature)
@@ -87,6 +90,7 @@ def converse(chat: LocalChat, messages: list[Message], sampling: SamplingOptions
     """Turn after turn until /quit, the end of the input, or Ctrl-C at the prompt."""
     from contextlib import closing
 
+    from edgellm.errors import PromptTooLong
     from edgellm.inference.chat import Message
 
     while True:
@@ -106,4 +110,9 @@ def converse(chat: LocalChat, messages: list[Message], sampling: SamplingOptions
                 show(deltas, answer)
             except KeyboardInterrupt:
                 click.echo("\n(stopped)", err=True)
-        messages.append(Message("assistant", answer.text))
+            except PromptTooLong as error:
+                click.echo(f"edgellm: {error}", err=True)
+        if answer.text:
+            messages.append(Message("assistant", answer.text))
+        else:
+            messages.pop()  # a question without an answer would stand before the next one for good

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from edgellm.cli.progress import progress_on_stderr
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -43,7 +45,8 @@ def serve(
             f"edgellm: anyone who reaches {host} may use the model; give --api-key-file to prevent it",
             err=True,
         )
-    model = open_target(target)
+    with progress_on_stderr() as progress:
+        model = open_target(target, progress)
     sock = bind(host, port)
     with open_chat(model, RuntimeOptions(context, parallel, threads), max_waiting=max_queue) as chat:
         service = Service(model.name, chat, advised_sampling(model))

@@ -17,5 +17,6 @@ def family_of(architecture: str) -> Family:
     except KeyError:
         raise UnknownFamily(
             f"edgellm cannot convert a checkpoint of class {architecture} (known: {', '.join(BY_CLASS)}); "
-            "make a GGUF of it with llama.cpp's convert_hf_to_gguf.py and give that: every verb accepts it"
+            "make a GGUF of it with llama.cpp's convert_hf_to_gguf.py and give that: every verb accepts one "
+            "whose vocabulary is of the kind `llama`"
         ) from None

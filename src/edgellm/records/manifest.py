@@ -52,10 +52,11 @@ class Manifest(Record):
     @model_validator(mode="after")
     def _stays_inside(self) -> Self:
         """What an engine or tokenizer loads lies inside the bundle, among the files that have a digest."""
+        loaded = [PurePosixPath(part) for part in (self.artifact, self.tokenizer) if part]
         paths = [PurePosixPath(entry.path) for entry in self.files]
-        if any(path.is_absolute() or ".." in path.parts for path in paths):
-            raise ValueError("a file's path leads out of the bundle")
-        for part in filter(None, (self.artifact, self.tokenizer)):
+        if any(path.is_absolute() or ".." in path.parts for path in [*loaded, *paths]):
+            raise ValueError("a path leads out of the bundle")
+        for part in loaded:
             if self.files and not any(path.is_relative_to(part) for path in paths):
                 raise ValueError(f"{part} is not among the files")
         return self

@@ -59,7 +59,7 @@ def test_a_bundle_tells_its_type_licence_and_verdict(tiny_gguf: Path, tmp_path: 
         name="small", family="llama", format="gguf", type="BF16", artifact="model.gguf",
         tokenizer="tokenizer",
         licence="Apache-2.0", source={}, parameters=PARAMETERS, size_bytes=1,
-        bits_per_weight=16.0,
+        bits_per_weight=16.0, recipe="default", gate=None,
         verdict=Verdict(passed=False, checks=[]), fidelity=None, lineage=[], files=[],
         created="2026-01-01T00:00:00Z",
     )  # fmt: skip

@@ -136,7 +136,7 @@ def tokenizer_of(header: Header) -> Tokenizer:
     if header.tokenizer_model != "llama":
         raise UsageError(
             f"{header.path} has a vocabulary of kind {header.tokenizer_model or 'none'}, which cannot be "
-            "rebuilt exactly; use a bundle, which carries the tokenizer's own files"
+            "rebuilt exactly; give a GGUF with a SentencePiece vocabulary, or the bundle made from the checkpoint"
         )
     ids = header.special_ids
     kinds = header.token_types or [int(gguf.TokenType.NORMAL)] * len(header.tokens)

@@ -56,7 +56,7 @@ def read_vocabulary(folder: Path, vocab_tokens: int) -> Vocabulary:
         kind = read_json(folder / "tokenizer.json").get("model", {}).get("type")
         raise UsageError(
             f"{folder} has no tokenizer.model, and a tokenizer.json of kind {kind} cannot be converted yet; "
-            "make a GGUF with llama.cpp's convert_hf_to_gguf.py and give that"
+            "give a checkpoint with a SentencePiece vocabulary"
         )
     else:
         raise BadInput(f"{folder} holds no tokenizer.model; add the tokenizer files of the checkpoint")

@@ -118,7 +118,7 @@ def test_the_tokenizer_rebuilt_from_a_gguf_gives_the_checkpoints_ids(tiny_gguf: 
 def test_a_vocabulary_that_cannot_be_rebuilt_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path, writer = tmp_path / "bpe.gguf", written(tmp_path / "bpe.gguf", tokens=3)
     finish(writer)
-    with pytest.raises(UsageError, match=r"kind gpt2.*use a bundle"):
+    with pytest.raises(UsageError, match=r"kind gpt2.*give a GGUF with a SentencePiece vocabulary"):
         tokenizer_of(read_header(path))
 
 
