@@ -46,11 +46,14 @@ def test_the_streamed_answer_is_the_one_in_json(model: Path) -> None:
     assert document["text"] or document["reasoning"]
 
 
-def test_a_chat_answers_turn_after_turn_until_quit_or_the_end_of_input(model: Path) -> None:
-    for typed in ("はい\n\nいいえ\n/quit\nまだ\n", "はい\nいいえ\n"):
-        done = edgellm_run(model, "--max-tokens", "5", "--temperature", "0", typed=typed)
-        assert done.returncode == 0
-        assert done.stdout.count("\n") >= 2
+@pytest.mark.parametrize("end", ["/quit\nありがとう\n", ""], ids=["quit", "end of input"])
+def test_a_chat_answers_each_turn_once_until_it_is_ended(tiny_ja: Path, end: str) -> None:
+    """An empty line is no turn, and nothing is read after /quit."""
+    done = edgellm_run(tiny_ja, "--temperature", "0", typed=f"こんにちは\n\n日本の首都はどこですか。\n{end}")
+    assert done.returncode == 0, done.stderr
+    answers = done.stdout.splitlines()
+    assert len(answers) == 2
+    assert answers[0].startswith("こんにちは")
 
 
 def test_json_without_a_prompt_is_a_usage_error(model: Path) -> None:
