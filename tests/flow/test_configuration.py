@@ -40,6 +40,15 @@ def test_the_nearer_place_wins(folder: Path) -> None:
     assert rows_of(repeats(folder, "--prompt-tokens", "7", **home, EDGELLM_BENCH_PROMPT_TOKENS="6")) == ["pp7", "tg4"]
 
 
+def test_an_option_is_written_as_on_the_command_line_whatever_its_parameter_is_called(tmp_path: Path) -> None:
+    """`--older-than` of `clean` reaches a parameter called `days`."""
+    (tmp_path / "edgellm.toml").write_text("[clean]\nolder-than = -1\n")
+    command = [sys.executable, "-m", "edgellm.cli.main", "clean"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--older-than" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [

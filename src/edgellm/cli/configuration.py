@@ -36,12 +36,22 @@ def configured(verbs: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def check_options(command: click.Command, options: dict[str, Any]) -> None:
-    """Raises UsageError for a configured option that the verb does not have."""
-    known = [p.opts[0].removeprefix("--").replace("-", "_") for p in command.params if isinstance(p, click.Option)]
+def by_parameter(command: click.Command, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a verb under click's parameter names; raises UsageError for one that the verb does not have.
+
+    A second pass over its own result changes nothing, since click may look a verb up more than once.
+    """
+    declared = [p for p in command.params if isinstance(p, click.Option) and p.name]
+    names = {p.name: p.name for p in declared} | {spelling(p): p.name for p in declared}
     for name in options:
-        if name not in known:
-            raise UsageError(f"{FILE} sets {name!r} for {command.name}, {hint(name, known)}")
+        if name not in names:
+            raise UsageError(f"{FILE} sets {name!r} for {command.name}, {hint(name, [spelling(p) for p in declared])}")
+    return {str(names[name]): value for name, value in options.items()}
+
+
+def spelling(option: click.Option) -> str:
+    """An option as a file writes it: `--prompt-tokens` is `prompt_tokens`."""
+    return option.opts[0].removeprefix("--").replace("-", "_")
 
 
 def hint(name: str, known: Sequence[str]) -> str:

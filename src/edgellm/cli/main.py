@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from edgellm import __version__
-from edgellm.cli.configuration import check_options, configured
+from edgellm.cli.configuration import by_parameter, configured
 from edgellm.errors import EdgellmError
 
 VERBS = {
@@ -34,11 +34,8 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = getattr(import_module(f"edgellm.cli.{cmd_name}"), cmd_name)
-        given = (ctx.default_map or {}).get(cmd_name, {}) if ctx else {}
-        check_options(command, given)
-        # click looks defaults up by parameter name, a file has them as they are written on the command line.
-        names = {p.opts[0].removeprefix("--").replace("-", "_"): p.name for p in command.params}
-        given.update({names[key]: given.pop(key) for key in list(given) if names[key] != key})
+        if ctx and ctx.default_map and cmd_name in ctx.default_map:
+            ctx.default_map[cmd_name] = by_parameter(command, ctx.default_map[cmd_name])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -53,10 +53,9 @@ def calibrate(
     """
     documents = [] if calibration == "self" else calibration_documents(calibration)
     inputs = {"base": base_digest, "text": digest.of_value(documents)}
-    settings = {"calibration": "self" if calibration == "self" else "text", "chunk_tokens": CHUNK_TOKENS}
-
     # Never the path: it would travel into every file quantized with the matrix.
     dataset = calibration if calibration in ("shipped", "self") else inputs["text"]
+    settings = {"dataset": dataset, "chunk_tokens": CHUNK_TOKENS}
 
     def make(folder: Path) -> None:
         from edgellm.engines.gguf.imatrix import collect
