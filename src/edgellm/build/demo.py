@@ -18,16 +18,14 @@ from edgellm.build.benching import bench_opened
 from edgellm.build.pipeline import (
     Base,
     Product,
-    facts_of,
     gate_of,
-    judge,
     make_artifact,
     make_base,
     measure,
-    reasons,
     recipe_for,
+    ship,
 )
-from edgellm.errors import EngineFailed, GateFailed
+from edgellm.errors import EngineFailed
 from edgellm.inference.chat import Delta, Message, SamplingOptions
 from edgellm.inference.remote_chat import RemoteChat
 from edgellm.inference.target import Target, resolve, resolve_folder
@@ -80,23 +78,16 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
         rows = [row(base, products[t], measured[t][0], progress) for t in LADDER]
     with clock("verify and bundle"):
         product, (found, generates) = products[BUNDLED], measured[BUNDLED]
-        gate = gate_of(recipe, BUNDLED)
-        verdict = judge(base.tokenizer, product, found, generates, gate)
-        if not verdict.passed:
-            raise GateFailed(f"the demo's {BUNDLED} bundle did not pass: {reasons(verdict)}", verdict)
-        size = size_of(product.artifact, product.format)
-        folder = out / "bundle"
-        facts = facts_of(base, product, recipe, gate, size, verdict, found)
-        bundle.write_bundle(folder, product.artifact, base.source, product.extras, facts)
+        built = ship(base, product, recipe, gate_of(recipe, BUNDLED), found, generates, out / "bundle")
     with clock("serve and ask"):
-        reply, reasoning = ask_over_http(folder)
+        reply, reasoning = ask_over_http(built.bundle)
     tokens, facts_shown, machine = (
         tokenization(base, product),
-        model_facts(base, product, recipe, size),
+        model_facts(base, product, recipe, built.size),
         describe_machine(),
     )
     result = DemoResult(
-        bundle=str(folder),
+        bundle=str(built.bundle),
         report=str(out / "report.html"),
         formats=rows,
         reply=reply,
@@ -106,7 +97,7 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
         tokenization=tokens,
         model=facts_shown,
         machine=machine,
-        verdict=verdict,
+        verdict=built.verdict,
         steps=clock.parts,
         versions=software_versions(),
         created=bundle.now(),

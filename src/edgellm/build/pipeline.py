@@ -21,7 +21,6 @@ from edgellm.stages.calibrate import IMATRIX, calibrate
 from edgellm.stages.convert import FLOAT_BYTES, artifact_name, convert
 from edgellm.stages.quantize import REPORT, quantize
 from edgellm.store import catalogue, digest
-from edgellm.store import checkpoint as checkpoints
 from edgellm.store.atomic import file_aside
 from edgellm.store.work import Made, WorkFolder, default_root
 
@@ -209,9 +208,9 @@ def facts_of(
     base: Base, product: Product, recipe: Recipe, gate: Gate | None, size: Size, verdict: Verdict, found: Fidelity
 ) -> Manifest:
     """The manifest of a product, but for its files, which are listed as they are written."""
-    source = {"name": base.name, "digest": base.digest}
-    if base.source is not None:
-        source["digest"] = checkpoints.open_checkpoint(base.source).digest()
+    # The conversion read the whole checkpoint for its key; its record has the digest.
+    read = base.steps[0].step.inputs["checkpoint"] if base.steps else base.digest
+    source = {"name": base.name, "digest": read}
     return Manifest(
         name=f"{base.name}-{product.type}".lower() if product.format == "gguf" else f"{base.name}-onnx",
         family=size.architecture,
@@ -245,14 +244,21 @@ def build(order: Order, work: WorkFolder, progress: Progress | None = None) -> B
     )
     found, generates = measure(base, {plan.type: product}, progress)[plan.type]
     gate = gate_of(recipe, plan.type) if order.gated else None
+    return ship(base, product, recipe, gate, found, generates, order.out)
+
+
+def ship(
+    base: Base, product: Product, recipe: Recipe, gate: Gate | None, found: Fidelity, generates: Check, out: Path
+) -> Built:
+    """Bundle a measured product into `out`; raises GateFailed with the reasons if it does not pass."""
     verdict = judge(base.tokenizer, product, found, generates, gate)
     if not verdict.passed:
-        raise GateFailed(f"{base.name} as {plan.type} was not bundled: {reasons(verdict)}", verdict)
+        raise GateFailed(f"{base.name} as {product.type} was not bundled: {reasons(verdict)}", verdict)
     size = size_of(product.artifact, product.format)
     facts = facts_of(base, product, recipe, gate, size, verdict, found)
-    bundle.write_bundle(order.out, product.artifact, base.source, product.extras, facts)
+    bundle.write_bundle(out, product.artifact, base.source, product.extras, facts)
     reused = [m.step.stage for m in product.steps if m.reused]
-    return Built(order.out, order.out / facts.artifact, size, verdict, reused)
+    return Built(out, out / facts.artifact, size, verdict, reused)
 
 
 def reasons(verdict: Verdict) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgellm.errors import BadInput
+from edgellm.store.protobuf import read_varint
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 UNIGRAM, BPE = 1, 2
@@ -129,14 +130,14 @@ def _fields(data: bytes) -> Iterator[Field]:
     """Fields of a protobuf message in their order: varints as int, everything else as its bytes."""
     at = 0
     while at < len(data):
-        key, at = _read_varint(data, at)
+        key, at = read_varint(data, at)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            value, at = _read_varint(data, at)
+            value, at = read_varint(data, at)
             yield number, value
             continue
         if wire == _BYTES:
-            size, at = _read_varint(data, at)
+            size, at = read_varint(data, at)
         elif wire in (_FIXED32, _FIXED64):
             size = 4 if wire == _FIXED32 else 8
         else:
@@ -145,17 +146,6 @@ def _fields(data: bytes) -> Iterator[Field]:
             raise ValueError("it is cut short")
         yield number, data[at : at + size]
         at += size
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
 
 
 def _varint(value: int) -> bytes:

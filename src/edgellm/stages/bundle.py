@@ -52,7 +52,7 @@ def write_bundle(
             copy_existing(source, aside, PAPERS)
         for name, path in extras.items():
             shutil.copyfile(path, aside / name)
-        manifest = facts.model_copy(update={"files": entries(aside), "created": now()})
+        manifest = facts.model_copy(update={"files": entries(aside)})
         (aside / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return manifest
 

@@ -14,6 +14,7 @@ from math import prod
 from pathlib import Path
 
 from edgellm.errors import BadInput
+from edgellm.store.protobuf import read_varint
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 _MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5
@@ -83,15 +84,15 @@ def _fields(data: _Buffer, span: _Span) -> Iterator[tuple[int, int | _Span]]:
     """Field numbers and values of one message; a value of bytes is given as where it lies."""
     at, end = span
     while at < end:
-        key, at = _varint(data, at)
+        key, at = read_varint(data, at)
         field, wire = key >> 3, key & 7
         if field == 0:
             raise ValueError(f"there is no protobuf field at byte {at}")
         if wire == _VARINT:
-            value, at = _varint(data, at)
+            value, at = read_varint(data, at)
             yield field, value
             continue
-        length, at = _varint(data, at) if wire == _BYTES else (_fixed_length(wire, at), at)
+        length, at = read_varint(data, at) if wire == _BYTES else (_fixed_length(wire, at), at)
         if at + length > end:
             raise ValueError(f"it is cut short at byte {end}")
         yield field, (at, at + length)
@@ -107,20 +108,6 @@ def _fixed_length(wire: int, at: int) -> int:
 def _packed(data: _Buffer, span: _Span) -> list[int]:
     numbers, (at, end) = [], span
     while at < end:
-        number, at = _varint(data, at)
+        number, at = read_varint(data, at)
         numbers.append(number)
     return numbers
-
-
-def _varint(data: _Buffer, at: int) -> tuple[int, int]:
-    """A base-128 number, seven bits a byte from the lowest, and where it ends."""
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, at
-        shift += 7
-        if shift > 63:
-            raise ValueError(f"a number does not end at byte {at}")
