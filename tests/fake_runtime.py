@@ -39,7 +39,7 @@ class FakeRuntime:
         return RuntimeInfo(
             engine="fake", architecture="hash", vocab_tokens=self.vocab_tokens,
             context_tokens=self.context_tokens, sequences=self.sequences, step_tokens=self.step_tokens,
-            can_cut=self.can_cut, build="fake 1",
+            can_cut=self.can_cut, batch_invariant=True, build="fake 1",
         )  # fmt: skip
 
     def step(self, feeds: Sequence[Feed]) -> list[Logits]:

@@ -30,7 +30,7 @@ class ScriptedRuntime:
         held_back: bool = False,
         rule: Callable[[Sequence[int], int], int] | None = None,
     ) -> None:
-        self.info = RuntimeInfo("scripted", "rule", vocab, context, sequences, step_tokens, True, "scripted 1")
+        self.info = RuntimeInfo("scripted", "rule", vocab, context, sequences, step_tokens, True, True, "scripted 1")
         self.steps: list[list[tuple[int, int]]] = []  # of each step: (sequence, number of ids)
         self.failures = 0  # how many of the next steps raise
         self.broken_logits = False

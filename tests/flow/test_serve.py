@@ -9,22 +9,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import numpy as np
 import openai
 import pytest
 
 from edgellm.engines import open_runtime
 from edgellm.engines.gguf.convert import convert
-from edgellm.engines.protocol import Feed, RuntimeOptions
-from edgellm.inference.chat import Message
+from edgellm.engines.gguf.quantize import quantize
+from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.local_chat import LocalChat
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.tokenizer import Tokenizer, load_tokenizer
-from live_server import live_server
+from live_server import eventually, live_server
 from tiny_checkpoints import TINY_JA, random_llama
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
@@ -134,38 +134,38 @@ def test_eight_requests_at_once_share_steps_and_all_finish(live: Live) -> None:
     assert (after["running"], after["waiting"]) == (0, 0)
 
 
-def test_greedy_answers_are_the_same_alone_and_in_company(live: Live, model: Path) -> None:
-    lengths = clear_lengths(model, live)
-    asked = [(text, n) for text, n in zip(QUESTIONS, lengths, strict=True) if n]
-    assert sum(lengths) > 30  # or sameness shows nothing
-    alone = [live.ask(text, max_tokens=n).json() for text, n in asked]
-    with ThreadPoolExecutor(16) as pool:
-        company = [pool.submit(live.ask, text, max_tokens=100, ignore_eos=True) for text in QUESTIONS[:4]]
-        together = [reply.json() for reply in pool.map(lambda each: live.ask(each[0], max_tokens=each[1]), asked)]
-        assert [future.result().status_code for future in company] == [200] * 4
-    assert [reply["choices"] for reply in together] == [reply["choices"] for reply in alone]
-
-
-def clear_lengths(model: Path, live: Live) -> list[int]:
-    """For each question, how many tokens of the greedy answer, 24 at most, are clear choices.
-
-    llama.cpp adds up in another order when it computes sequences together, which moves the logits of this
-    model by up to 0.01: of two tokens nearer than that, either may win.
-    """
-    runtime = open_runtime("gguf", model, RuntimeOptions(context_tokens=1024, threads=1))
-    lengths = []
-    for question in QUESTIONS:
-        runtime.keep(0, 0)
-        ids, clear = live.chat.prompt([Message("user", question)]), 0
-        while clear < 24:
-            logits = runtime.step([Feed(0, ids)])[0][-1]
-            second, first = np.partition(logits, -2)[-2:]
-            if first - second < 0.03:
-                break
-            ids, clear = [int(np.argmax(logits))], clear + 1
-        lengths.append(clear)
+@pytest.fixture(scope="module", params=["F16", "Q8_0"])
+def invariant(
+    model: Path, tokenizer: Tokenizer, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Live]:
+    """Opened as `edgellm serve` opens a model."""
+    artifact = model
+    if request.param != "F16":
+        artifact = tmp_path_factory.mktemp("invariant") / "model.gguf"
+        quantize(model, artifact, request.param)
+    options = RuntimeOptions(context_tokens=1024, sequences=8, threads=1, batch_invariant=True)
+    runtime = open_runtime("gguf", artifact, options)
+    with (
+        LocalChat(runtime, tokenizer, ChatTemplate.load(TINY_JA)) as chat,
+        live_server(chat) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as http,
+    ):
+        yield Live(chat, url, http)
     runtime.close()
-    return lengths
+
+
+def test_greedy_answers_are_the_same_alone_and_among_seven_others(invariant: Live) -> None:
+    def answer(text: str) -> str:
+        return str(invariant.ask(text, max_tokens=64, ignore_eos=True).json()["choices"])
+
+    texts = [text * (1 + 9 * n) for n, text in enumerate(QUESTIONS)]  # prompts of a few and of hundreds of tokens
+    alone = [answer(text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(answer, texts))
+    state = invariant.http.get("/health").json()
+    assert state["batch_invariant"]
+    assert state["widest_step"] >= 4
+    assert together == alone
 
 
 def test_more_requests_than_places_all_finish(live: Live) -> None:
@@ -231,6 +231,33 @@ def test_openais_own_client_reads_models_answers_streams_and_errors(live: Live) 
         client.chat.completions.create(
             model="tiny", messages=messages, tools=[{"type": "function", "function": {"name": "f"}}]
         )
+
+
+def test_eight_of_openais_clients_at_once_all_read_their_streams_to_the_end(live: Live) -> None:
+    def read(question: str) -> tuple[int, str, int]:
+        client = openai.OpenAI(base_url=f"{live.url}/v1", api_key="none", http_client=httpx.Client(trust_env=False))
+        stream = client.chat.completions.create(
+            model="tiny", messages=[{"role": "user", "content": question}], temperature=0, max_tokens=40, stream=True,
+            stream_options={"include_usage": True}, extra_body={"ignore_eos": True},
+        )  # fmt: skip
+        *chunks, last = stream
+        assert last.usage is not None
+        return len(chunks), str(chunks[-1].choices[0].finish_reason), last.usage.completion_tokens
+
+    with ThreadPoolExecutor(8) as pool:
+        read_by_all = list(pool.map(read, QUESTIONS))
+    assert [(reason, tokens) for _, reason, tokens in read_by_all] == [("length", 40)] * 8
+    assert all(chunks > 2 for chunks, _, _ in read_by_all)
+
+
+def test_a_client_that_hangs_up_frees_its_place_for_the_next(live: Live) -> None:
+    body = {"prompt": "海", "max_tokens": 900, "ignore_eos": True, "stream": True}
+    with ExitStack() as clients:
+        readers = [clients.enter_context(live.http.stream("POST", TEXT, json=body)).iter_lines() for _ in range(8)]
+        assert all(next(reader) for reader in readers)
+        assert live.http.get("/health").json()["running"] == 8
+    eventually(lambda: live.http.get("/health").json()["running"] == 0)
+    assert live.ask("はい", max_tokens=3).json()["usage"]["completion_tokens"] == 3
 
 
 @dataclass

@@ -29,6 +29,7 @@ class RuntimeInfo:
     sequences: int  # how many can be held at once; valid sequence numbers are 0 … sequences − 1
     step_tokens: int  # the most tokens that one `step` takes, all feeds together
     can_cut: bool  # whether `keep` can drop the tail of a sequence (recurrent models cannot)
+    batch_invariant: bool  # whether a sequence gets the same logits whatever other sequences a step feeds
     build: str  # engine and version, for result files
 
 
@@ -85,6 +86,8 @@ class RuntimeOptions:
     context_tokens: int = 0  # of one sequence; 0: what the model declares, at most 4,096
     sequences: int = 1
     threads: int = 0  # 0: one per core that this process may use
+    # Asks for logits that do not depend on company; `RuntimeInfo.batch_invariant` says whether they are to be had.
+    batch_invariant: bool = False
 
 
 class Builder(Protocol):

@@ -9,6 +9,7 @@ users is the order in which `_admit` takes requests.
 
 from __future__ import annotations
 
+import heapq
 import math
 import threading
 import time
@@ -80,6 +81,7 @@ class Scheduler:
         self._shared_chunk_tokens = shared_chunk_tokens
         self._condition = threading.Condition()  # guards _waiting, _free, _closing and _failure
         self._waiting: deque[Generation] = deque()
+        # A heap: low numbers first keeps the running ones together, and engines compute neighbours at once.
         self._free = list(range(self.info.sequences))
         self._closing = False
         self._failure: EngineFailed | None = None
@@ -204,7 +206,7 @@ class Scheduler:
             with self._condition:
                 if not (self._waiting and self._free):
                     return
-                generation, sequence = self._waiting.popleft(), self._free.pop(0)
+                generation, sequence = self._waiting.popleft(), heapq.heappop(self._free)
                 active = self._place(generation, sequence)
                 self._running.append(active)
             try:
@@ -228,9 +230,11 @@ class Scheduler:
         for active in self._running:
             if active.decoding or room == 0:
                 continue
-            chunk = active.ids[active.held : active.held + room]
-            whole = active.held + len(chunk) == len(active.ids)
-            batch.append((active, Feed(active.sequence, chunk, "last" if whole else "none")))
+            rest = active.ids[active.held :]
+            chunk = rest[: _chunk_length(len(rest), room, bool(batch))]
+            if not chunk:
+                continue
+            batch.append((active, Feed(active.sequence, chunk, "last" if len(chunk) == len(rest) else "none")))
             room -= len(chunk)
         return batch
 
@@ -272,7 +276,7 @@ class Scheduler:
         self._service_s += SMOOTHING * (served_s - self._service_s) if self._service_s else served_s
         with self._condition:
             self._running.remove(active)
-            self._free.append(active.sequence)
+            heapq.heappush(self._free, active.sequence)
         active.generation.deliver(end)
 
     def _fail(self, affected: list[_Active], error: EdgellmError) -> None:
@@ -297,3 +301,17 @@ class Scheduler:
             self._waiting.clear()
         for generation in waiting:
             generation.deliver(End("failed", failure))
+
+
+def _chunk_length(rest: int, room: int, can_wait: bool) -> int:
+    """How many of the `rest` tokens of a prompt go into a step that has room for `room`.
+
+    A prompt is never cut so that one token stands alone: engines compute a single token in another way than
+    several, and where a prompt is cut depends on who else is being served. It waits for the next step instead,
+    unless this one would be empty.
+    """
+    fits = min(rest, room)
+    taken = fits - 1 if rest - fits == 1 else fits
+    if taken > 1 or taken == rest:
+        return taken
+    return 0 if can_wait else fits

@@ -212,6 +212,7 @@ class Health(Record):
     running: int
     waiting: int
     sequences: int
+    batch_invariant: bool  # whether an answer is the same alone and in company
     steps: int
     widest_step: int  # the most requests that one step has served
     prompt_tokens: int

@@ -67,6 +67,7 @@ class Service:
             running=state.running,
             waiting=state.waiting,
             sequences=state.sequences,
+            batch_invariant=self.chat.scheduler.info.batch_invariant,
             steps=state.steps,
             widest_step=state.widest_step,
             prompt_tokens=state.prompt_tokens,

@@ -21,7 +21,7 @@ class TableRuntime:
 
     def __init__(self, table: np.ndarray, step_tokens: int = 64) -> None:
         self.table = table.astype(np.float32)
-        self.info = RuntimeInfo("table", "markov", len(table), 4096, 1, step_tokens, True, "table 1")
+        self.info = RuntimeInfo("table", "markov", len(table), 4096, 1, step_tokens, True, True, "table 1")
         self.fed: list[list[int]] = []
 
     def step(self, feeds: Sequence[Feed]) -> list[Logits]:

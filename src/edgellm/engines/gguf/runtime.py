@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,18 @@ import numpy as np
 from edgellm.engines.feeds import check_number, checked_ids, rows_wanted
 from edgellm.engines.gguf import library
 from edgellm.engines.gguf.batch import Batch
+from edgellm.engines.gguf.grouping import (
+    Grouping,
+    bridges,
+    by_kind,
+    companions,
+    company_is_harmless,
+    lone_differs,
+    one_by_one,
+    together,
+)
 from edgellm.engines.gguf.loading import (
+    FLOAT_CACHE_TYPES,
     GgufOptions,
     check_model,
     check_options,
@@ -32,6 +44,9 @@ from edgellm.errors import EngineFailed, UsageError
 
 # llama.cpp mixes up the states of plamo2 sequences that share a llama_decode: one at a time is right.
 ONE_SEQUENCE_A_DECODE = ("plamo2",)
+# Without flash attention the scores of a step take heads × context × this × 4 bytes; 256 keep that small, and as
+# many sequences as llama.cpp holds still fit into one step.
+INVARIANT_STEP_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -56,11 +71,40 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
     try:
         check_model(artifact, model)
         context_tokens = context_tokens_of(artifact, model, chosen.context_tokens)
+        if chosen.batch_invariant and (runtime := _invariant_runtime(artifact, model, chosen, context_tokens)):
+            return runtime
         context = make_context(artifact, model, chosen, context_tokens)
     except BaseException:
         llama_cpp.llama_model_free(model)
         raise
-    return GgufRuntime(model, context, _info(model, context, context_tokens))
+    info = _info(model, context, context_tokens)
+    return GgufRuntime(model, context, info, one_by_one if info.architecture in ONE_SEQUENCE_A_DECODE else together)
+
+
+def _invariant_runtime(artifact: Path, model: Any, options: GgufOptions, context_tokens: int) -> GgufRuntime | None:
+    """A runtime whose sequences do not feel each other, or None where this model on this machine has none.
+
+    Whether it holds is tried out, since it depends on types, kernels and processor. Flash attention is off: it
+    adds up in blocks that depend on where a prompt was cut.
+    """
+    if options.sequences == 1 or not _can_cut(model) or options.flash_attention:
+        return None
+    strict = replace(
+        options, flash_attention=False, step_tokens=INVARIANT_STEP_TOKENS, ubatch_tokens=INVARIANT_STEP_TOKENS
+    )
+    if options.type_v not in FLOAT_CACHE_TYPES:
+        return None  # such a cache needs flash attention
+    context = make_context(artifact, model, strict, context_tokens + 1)  # one more: room for a companion
+    runtime = GgufRuntime(model, context, _info(model, context, context_tokens, batch_invariant=True), by_kind)
+    try:
+        if company_is_harmless(runtime):
+            runtime.gives_company = lone_differs(runtime)
+            return runtime
+    except BaseException:
+        llama_cpp.llama_free(context)
+        raise
+    llama_cpp.llama_free(context)
+    return None
 
 
 class GgufRuntime:
@@ -70,14 +114,15 @@ class GgufRuntime:
     (recurrent and hybrid families) has lost the sequences that were fed: they are empty.
     """
 
-    def __init__(self, model: Any, context: Any, info: GgufInfo) -> None:
+    def __init__(self, model: Any, context: Any, info: GgufInfo, grouping: Grouping = together) -> None:
+        self.gives_company = False  # whether a token that would be decoded alone gets one beside it
         self._model = model
         self._context = context
         self._memory = llama_cpp.llama_get_memory(context)
         self._info = info
         self._held = [0] * info.sequences
-        self._batch = Batch(info.step_tokens, info.context_tokens)
-        self._one_by_one = info.architecture in ONE_SEQUENCE_A_DECODE
+        self._batch = Batch(info.step_tokens, info.context_tokens + 1)  # and a companion
+        self._grouping = grouping
 
     @property
     def info(self) -> GgufInfo:
@@ -87,17 +132,36 @@ class GgufRuntime:
         """As `Runtime.step`; see the class for what an EngineFailed leaves behind."""
         self._check_open()
         ids = checked_ids(feeds, self._held, self._info)
-        logits: list[Logits] = []
-        start = 0
-        for group in _groups(feeds, self._one_by_one):
-            end = start + sum(len(feed.ids) for feed in group)
-            self._batch.fill(group, ids[start:end], self._held)
-            self._decode(feeds)
-            logits += self._read(group)
-            start = end
+        ends = list(accumulate(len(feed.ids) for feed in feeds))
+        logits: dict[int, Logits] = {}
+        for places in self._grouping(feeds):
+            group = [feeds[place] for place in places]
+            parts = {feeds[place].sequence: ids[ends[place] - len(feeds[place].ids) : ends[place]] for place in places}
+            fillers = self._fillers(group)
+            batched = sorted([*group, *fillers], key=lambda feed: feed.sequence) if fillers else group
+            flat = np.concatenate([parts.get(feed.sequence, feed.ids) for feed in batched])
+            self._batch.fill(batched, flat, self._held)
+            self._decode([*feeds, *fillers])
+            for feed in fillers:
+                self._forget(feed.sequence, self._held[feed.sequence])
+            rows = {feed.sequence: each for feed, each in zip(batched, self._read(batched), strict=True)}
+            logits |= {place: rows[feeds[place].sequence] for place in places}
         for feed in feeds:
             self._held[feed.sequence] += len(feed.ids)
-        return logits
+        return [logits[place] for place in range(len(feeds))]
+
+    def _fillers(self, group: Sequence[Feed]) -> list[Feed]:
+        """Tokens for other sequences that make a group of single tokens faster, or its results the same as ever.
+
+        They are forgotten after the decode.
+        """
+        if not self._info.can_cut or any(len(feed.ids) > 1 for feed in group):
+            return []
+        feeding = [feed.sequence for feed in group]
+        between = [s for s in bridges(feeding) if self._held[s] < self._info.context_tokens]
+        beside = companions(sorted([*feeding, *between]), self._info.sequences) if self.gives_company else []
+        # The last layers see only tokens whose logits are wanted: a companion's are.
+        return [Feed(s, [0], "none") for s in between] + [Feed(s, [0], "last") for s in beside]
 
     def held(self, sequence: int) -> int:
         """As `Runtime.held`."""
@@ -175,13 +239,6 @@ class GgufRuntime:
         self._held[sequence] = tokens
 
 
-def _groups(feeds: Sequence[Feed], one_by_one: bool) -> list[Sequence[Feed]]:
-    """The feeds of each `llama_decode`."""
-    if one_by_one:
-        return [[feed] for feed in feeds]
-    return [feeds] if feeds else []
-
-
 def _failure(code: int, reason: str, can_cut: bool) -> str:
     what = {
         1: "found no room in the KV cache for this step",
@@ -194,10 +251,13 @@ def _failure(code: int, reason: str, can_cut: bool) -> str:
     return f"llama.cpp {what}{f' ({reason})' if reason else ''}; {after}"
 
 
-def _info(model: Any, context: Any, context_tokens: int) -> GgufInfo:
+def _can_cut(model: Any) -> bool:
+    return not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+
+
+def _info(model: Any, context: Any, context_tokens: int, batch_invariant: bool = False) -> GgufInfo:
     words = ctypes.create_string_buffer(256)
     llama_cpp.llama_model_desc(model, words, len(words))
-    recurrent = llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model)
     return GgufInfo(
         engine="gguf",
         architecture=metadata(model, "general.architecture"),
@@ -205,7 +265,8 @@ def _info(model: Any, context: Any, context_tokens: int) -> GgufInfo:
         context_tokens=context_tokens,
         sequences=llama_cpp.llama_n_seq_max(context),
         step_tokens=llama_cpp.llama_n_batch(context),
-        can_cut=not recurrent,
+        can_cut=_can_cut(model),
+        batch_invariant=batch_invariant or llama_cpp.llama_n_seq_max(context) == 1,
         build=library.build(),
         size_bytes=llama_cpp.llama_model_size(model),
         parameters=llama_cpp.llama_model_n_params(model),

@@ -50,6 +50,7 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> OnnxRuntime:
         sequences=chosen.sequences,
         step_tokens=chosen.step_tokens,
         can_cut=True,
+        batch_invariant=chosen.sequences == 1,  # onnxruntime chooses kernels by the size of the batch
         build=graph.build,
     )
     return OnnxRuntime(graph, info)

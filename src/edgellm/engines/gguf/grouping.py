@@ -1,0 +1,110 @@
+"""Which feeds of a step share one `llama_decode`, and how it was found out that company changes nothing.
+
+llama.cpp computes the same product with different kernels for one, a few and many columns, and they add up in
+different orders. So the logits of a sequence may depend, in their last bits, on what else is decoded with it, and
+a greedy answer then depends on who else is being served. Where nothing but the number of columns stands in the
+way, grouping the feeds cures it (`by_kind`); the measurements are in docs/design/engines.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgellm.engines.protocol import Feed, Logits
+
+if TYPE_CHECKING:
+    from edgellm.engines.gguf.runtime import GgufRuntime
+
+Grouping = Callable[[Sequence[Feed]], list[list[int]]]  # a step's feeds → the places of those that run together
+WIDEST_BRIDGE = 2
+PROBE_TOKENS = 11  # no multiple of the 4 columns that kernels for repacked weights take at once
+PROBE_CUT = 3
+
+
+def together(feeds: Sequence[Feed]) -> list[list[int]]:
+    """Everything in one decode: fastest."""
+    return [_by_sequence(feeds, range(len(feeds)))] if feeds else []
+
+
+def one_by_one(feeds: Sequence[Feed]) -> list[list[int]]:
+    """For models whose sequences llama.cpp mixes up."""
+    return [[place] for place in range(len(feeds))]
+
+
+def by_kind(feeds: Sequence[Feed]) -> list[list[int]]:
+    """Single tokens together, longer feeds each alone.
+
+    llama.cpp cuts a decode into parts in which every sequence has as many tokens: a prompt beside an answer would
+    be cut after its first token, and attention over one token adds up otherwise than over several.
+    """
+    singles = [place for place, feed in enumerate(feeds) if len(feed.ids) == 1]
+    longer = [[place] for place, feed in enumerate(feeds) if len(feed.ids) > 1]
+    return [_by_sequence(feeds, singles), *longer] if singles else longer
+
+
+def _by_sequence(feeds: Sequence[Feed], places: Iterable[int]) -> list[int]:
+    """llama.cpp computes sequences at once only where their numbers follow one another in the batch."""
+    return sorted(places, key=lambda place: feeds[place].sequence)
+
+
+def bridges(feeding: Sequence[int]) -> list[int]:
+    """The sequences between those `feeding` a token, in ascending order, where the gap is narrow.
+
+    llama.cpp computes 0 and 2 one after the other, but 0, 1 and 2 at once, and a pass over all weights costs more
+    than a token or two that nobody needs.
+    """
+    gaps = [range(low + 1, high) for low, high in pairwise(feeding) if high - low - 1 <= WIDEST_BRIDGE]
+    return [sequence for gap in gaps for sequence in gap]
+
+
+def companions(feeding: Sequence[int], sequences: int) -> list[int]:
+    """A neighbour for each of the sequences that would be computed alone; `sequences` are held in all."""
+    fed, added = set(feeding), []
+    for sequence in feeding:
+        if not fed & {sequence - 1, sequence + 1}:
+            added.append(sequence + 1 if sequence + 1 < sequences else sequence - 1)
+            fed.add(added[-1])
+    return added
+
+
+def lone_differs(runtime: GgufRuntime) -> bool:
+    """Whether a token gets other logits alone than beside one token of another sequence.
+
+    It does where weights are floats: llama.cpp multiplies one column with another kernel than two or more.
+    """
+    return not _same(_single(runtime, 1), _single(runtime, 2))
+
+
+def company_is_harmless(runtime: GgufRuntime) -> bool:
+    """Whether two tokens, as many as there are sequences, and a prompt cut anywhere give the same bits."""
+    whole = _prompt(runtime, [PROBE_TOKENS])
+    in_pieces = _prompt(runtime, [PROBE_CUT, PROBE_TOKENS - PROBE_CUT])
+    return _same(whole, in_pieces) and _same(_single(runtime, 2), _single(runtime, runtime.info.sequences))
+
+
+def _same(one: Logits, other: Logits) -> bool:
+    return bool(np.array_equal(one, other))
+
+
+def _single(runtime: GgufRuntime, sequences: int) -> Logits:
+    """Logits of one token in sequence 0 while the first `sequences` sequences take one each."""
+    token = runtime.info.vocab_tokens // 2
+    logits = runtime.step([Feed(sequence, [token]) for sequence in range(sequences)])[0]
+    for sequence in range(sequences):
+        runtime.keep(sequence, 0)
+    return logits
+
+
+def _prompt(runtime: GgufRuntime, pieces: Sequence[int]) -> Logits:
+    """Logits of a whole prompt that is fed in pieces of these lengths."""
+    ids = [(i * 7919) % runtime.info.vocab_tokens for i in range(1, sum(pieces) + 1)]
+    rows, start = [], 0
+    for length in pieces:
+        rows.append(runtime.step([Feed(0, ids[start : start + length], "all")])[0])
+        start += length
+    runtime.keep(0, 0)
+    return np.concatenate(rows)
