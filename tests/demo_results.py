@@ -1,4 +1,4 @@
-"""A demo result as a run on a small machine gives it, built by code."""
+"""Demo results built by code: one as a run on a small machine gives it, and one that is hard to show."""
 
 from __future__ import annotations
 
@@ -112,3 +112,38 @@ def sample(**changes: Any) -> DemoResult:
         "created": "2026-11-21T13:55:01Z",
     }  # fmt: skip
     return DemoResult(**(fields | changes))
+
+
+MARKUP = """< & " ' </script><script>document.title = "run"</script><img src=x>"""
+LONG = "とても長い名前" * 12 + "-" + "unbroken" * 12
+
+
+def hard_to_show() -> DemoResult:
+    """Long names, markup, missing numbers, values of every size, a verdict that failed."""
+    clean = sample()
+    tiny, huge, plain = clean.formats[0], clean.formats[-1], clean.formats[4]
+    nothing = plain.bench.model_copy(update={
+        "results": [t.model_copy(update={"characters_per_s": None}) for t in plain.bench.results],
+        "conditions": {"other_load": None, "clock_mhz": None, "free_memory_bytes": None, "engine_build": LONG},
+        "valid": False, "reasons": [MARKUP, LONG],
+    })  # fmt: skip
+    rows = [
+        row(("F16", 987_654_321_987_654_321, 1e-7, 3.1e-13, 100.0, 0.0421, 0.00071), []),
+        row((LONG, 3, 16.0, 7.7e18, 0.0, 8.8e17, 9.9e20), []),
+        tiny.model_copy(update={"type": MARKUP, "bits_per_weight": 123_456.789}),
+        huge.model_copy(update={"type": "Q2_K" * 6}),
+        plain.model_copy(update={"bench": nothing}),
+    ]
+    checks = [
+        Check(name="mean KLD", passed=False, value=7.7e18, limit=1e-12, detail=MARKUP),
+        Check(name=LONG, passed=False, value=None, limit=None, detail=LONG),
+        Check(name=MARKUP, passed=True, value=LONG, limit=MARKUP),
+    ]
+    return sample(
+        formats=rows, verdict=Verdict(passed=False, checks=checks), reply=MARKUP + LONG, question=LONG,
+        reasoning=MARKUP, bundle="/" + LONG, steps={LONG: 1e-9, MARKUP: 1e17}, elapsed_s=1e17,
+        model=clean.model | {"name": LONG, "licence": MARKUP, "parameters": None, LONG: 2**63},
+        machine=clean.machine | {"cpu": LONG, "memory_bytes": None, MARKUP: [LONG, 1e-300, None]},
+        versions={LONG: LONG, "edgellm": MARKUP},
+        tokenization=clean.tokenization | {"example": LONG, "example_exact": [LONG, MARKUP], "example_engine": [""]},
+    )  # fmt: skip

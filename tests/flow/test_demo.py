@@ -9,18 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 LADDER = ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K"]
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    out = tmp_path_factory.mktemp("demo") / "out"
-    command = [sys.executable, "-m", "edgellm.cli.main", "demo", "--out", str(out), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr
-    return out, json.loads(done.stdout), done.stderr
 
 
 def formats(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

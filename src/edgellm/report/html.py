@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from edgellm.records.results import DemoResult, EngineTest, FormatRow
 from edgellm.report import numbers, wording
+from edgellm.report.choices import choices
 from edgellm.report.plots import Axis, Point, scatter
 from edgellm.store.atomic import write_text
 
@@ -38,7 +39,7 @@ def render(result: DemoResult) -> str:
     return environment().get_template("demo.html.j2").render(
         result=result, wording=wording, bundled=bundled, size_plot=size_plot(result.formats, bundled),
         speed_plot=speed_plot(result.formats, bundled), engine_test=engine_test,
-        chosen=next((row for row in result.formats if row.type == bundled), None),
+        choices=choices(result.formats, bundled),
         half=next((row for row in result.formats if row.type == "F16"), None),
     )  # fmt: skip
 
@@ -76,10 +77,11 @@ def size_plot(rows: Sequence[FormatRow], bundled: object) -> Markup:
         for kld in [row.fidelity.mean_kld]
     ]
     return scatter(
-        "size", "大きさと平均 KLD Size against mean KLD",
-        "横軸はファイルの大きさ、縦軸は対数の平均 KLD。左下ほど小さく忠実。値は表のとおり。 "
+        "size", "ファイルの大きさと平均 KLD Size against mean KLD",
+        "横軸はファイルの大きさ、縦軸は平均 KLD（対数）。左下ほど小さく忠実。値は表を参照。 "
         "File size across, mean KL divergence up on a logarithmic axis; the values are in the tables.",
-        Axis("ファイルの大きさ file size (MB)"), Axis("平均 KLD mean KLD (nat/token)", "decades"), points,
+        Axis("ファイルの大きさ (MB)", "file size (MB)"),
+        Axis("平均 KLD (nat/token)", "mean KLD (nat/token)", "decades"), points,
     )  # fmt: skip
 
 
@@ -91,10 +93,10 @@ def speed_plot(rows: Sequence[FormatRow], bundled: object) -> Markup:
         for rate in [test.tokens_per_s]
     ]
     return scatter(
-        "speed", "重みあたりビット数と生成速度 Bits per weight against decode speed",
-        "横軸は対数の重みあたりビット数、縦軸は生成速度の中央値。縦棒は最小から最大。値は表のとおり。 "
+        "speed", "重みあたりのビット数と生成速度 Bits per weight against decode speed",
+        "横軸は重みあたりのビット数（対数）、縦軸は生成速度の中央値、縦棒は最小から最大まで。値は表を参照。 "
         "Bits per weight across on a logarithmic axis, median decode speed up, bars from lowest to highest "
         "run; the values are in the tables.",
-        Axis("重みあたりビット数 bits per weight", "between", BITS_TICKS),
-        Axis("生成速度 decode (token/s)"), points,
+        Axis("重みあたりのビット数 (bit)", "bits per weight", "between", BITS_TICKS),
+        Axis("生成速度 (token/s)", "decode speed (token/s)"), points,
     )  # fmt: skip

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-CHARACTER_WIDTH = 7.4  # of a capital letter or digit at the font size of plots, in the plot's pixels
-HEIGHT = 12.0
+CHARACTER_WIDTH = 8.6  # of a capital letter or digit at the font size of plots, in the plot's pixels
+HEIGHT = 14.0
 # Directions in order of preference: beside, above and below, then the diagonals.
 DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1))
 DISTANCES = (7.0, 16.0, 24.0, 32.0, 42.0, 56.0)

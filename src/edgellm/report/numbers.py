@@ -14,6 +14,9 @@ from markupsafe import Markup
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+PLAIN_BELOW = 1e15  # from here on, as a power of ten
+
+
 def exact(value: float, text: str) -> Markup:
     """`text`, with `value` as JSON would write it beside it."""
     return Markup('<data value="{}">{}</data>').format(repr(value), text)
@@ -21,15 +24,19 @@ def exact(value: float, text: str) -> Markup:
 
 def count(value: int | float) -> Markup:
     """A whole number with thousands separated."""
-    return exact(value, f"{value:,.0f}")
+    return exact(value, fixed_text(value, 0))
 
 
 def fixed(value: float, places: int) -> Markup:
-    return exact(value, f"{value:,.{places}f}")
+    return exact(value, fixed_text(value, places))
 
 
 def signed(value: float, places: int) -> Markup:
-    return exact(value, f"{value:+,.{places}f}")
+    return exact(value, fixed_text(value, places, "+"))
+
+
+def fixed_text(value: float, places: int, sign: str = "") -> str:
+    return f"{value:{sign},.{places}f}" if abs(value) < PLAIN_BELOW else significant_text(value)
 
 
 def significant(value: float, digits: int = 3) -> Markup:
@@ -42,22 +49,26 @@ def significant_text(value: float, digits: int = 3) -> str:
         return f"{value:g}"
     mantissa, sign, exponent = f"{value:#.{digits}g}".partition("e")
     mantissa = mantissa.rstrip(".")
-    return f"{mantissa}×10{str(int(exponent)).translate(SUPERSCRIPTS)}" if sign else mantissa
+    return power_of_ten(f"{mantissa}×", int(exponent)) if sign else mantissa
+
+
+def power_of_ten(before: str, exponent: int) -> str:
+    return f"{before}10{str(exponent).translate(SUPERSCRIPTS)}"
 
 
 def rate(value: float) -> Markup:
-    """A speed: whole from 100 on, with one decimal below."""
-    return exact(value, f"{value:,.0f}" if value >= 100 else f"{value:.1f}")
+    """A speed: whole from 100 on, three significant digits below."""
+    return exact(value, fixed_text(value, 0) if value >= 100 else significant_text(value))
 
 
 def megabytes(size_bytes: int) -> Markup:
     """10⁶ bytes; the exact value is in bytes."""
-    return exact(size_bytes, f"{size_bytes / 1e6:,.2f}")
+    return exact(size_bytes, fixed_text(size_bytes / 1e6, 2))
 
 
 def gibibytes(size_bytes: int) -> Markup:
     """2³⁰ bytes; the exact value is in bytes."""
-    return exact(size_bytes, f"{size_bytes / 2**30:,.1f}")
+    return exact(size_bytes, fixed_text(size_bytes / 2**30, 1))
 
 
 def any_value(value: object) -> Markup:
@@ -73,7 +84,7 @@ def any_value(value: object) -> Markup:
         if number.is_integer():
             return count(number)
         rounded = significant_text(number, 4)
-        return exact(number, rounded if "×" in rounded else rounded.rstrip("0"))
+        return exact(number, rounded.rstrip("0").rstrip(".") if "." in rounded and "×" not in rounded else rounded)
     if isinstance(value, list | tuple):
         return Markup(", ").join(any_value(v) for v in value) if value else Markup("—")
     return Markup("{}").format(value)

@@ -14,21 +14,27 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgellm.report.labels import Box, Placed, place
-from edgellm.report.numbers import significant_text
+from edgellm.report.labels import CHARACTER_WIDTH, Box, Placed, place
+from edgellm.report.numbers import power_of_ten
 from edgellm.report.scales import Scale, between, decades, linear
 
 # As wide as a phone's column, so that text there has its full size; wider screens enlarge the whole.
-WIDTH, HEIGHT = 360, 300
-AREA = Box(44, 34, 348, 250)
+WIDTH, HEIGHT = 360, 340
+AREA = Box(52, 46, 348, 286)
+NAMES = Box(AREA.left, 24, AREA.right, AREA.bottom)  # where points may be named: room above the topmost, too
 MARK = 3.5
+LONGEST_NAME = 14  # characters; a longer one is cut, its whole stands in the tables
 
 
 @dataclass(frozen=True)
 class Axis:
-    """`kind` is linear (from 0), decades (logarithmic) or between (logarithmic, with the given ticks)."""
+    """`kind` is linear (from 0), decades (logarithmic) or between (logarithmic, with the given ticks).
 
-    title: str
+    The title is `ja` or `en`, as the reader has switched the page.
+    """
+
+    ja: str
+    en: str
     kind: str = "linear"
     ticks: Sequence[float] = ()
 
@@ -86,9 +92,13 @@ def line(x1: float, y1: float, x2: float, y2: float, style: str) -> Markup:
 def frame(x: Axis, y: Axis) -> list[Markup]:
     return [
         line(AREA.left, AREA.bottom, AREA.right, AREA.bottom, "axis"),
-        text(AREA.right, HEIGHT - 12, x.title, "title", "end"),
-        text(2, 16, y.title, "title", "start"),
+        *titles(AREA.right, HEIGHT - 12, x, "end"),
+        *titles(2, 16, y, "start"),
     ]
+
+
+def titles(x: float, y: float, axis: Axis, anchor: str) -> list[Markup]:
+    return [text(x, y, axis.ja, "title ja", anchor), text(x, y, axis.en, "title en", anchor)]
 
 
 def x_grid(scale: Scale, ticks: Sequence[float]) -> list[Markup]:
@@ -96,7 +106,9 @@ def x_grid(scale: Scale, ticks: Sequence[float]) -> list[Markup]:
     for value in ticks:
         at = scale.at(value)
         parts.append(line(at, AREA.bottom, at, AREA.bottom + 4, "axis"))
-        parts.append(text(at, AREA.bottom + 17, tick_text(value), "tick"))
+        words = tick_text(value)
+        inside = min(at, WIDTH - CHARACTER_WIDTH * len(words) / 2)  # a long last one would be cut at the edge
+        parts.append(text(inside, AREA.bottom + 19, words, "tick"))
     return parts
 
 
@@ -110,10 +122,11 @@ def y_grid(scale: Scale, ticks: Sequence[float]) -> list[Markup]:
 
 
 def tick_text(value: float) -> str:
-    """Plain down to 0.001, then as a power of ten."""
-    if value and value < 0.0009:
-        return significant_text(value, 1).removeprefix("1×")
-    return f"{value:,.10g}"
+    """Plain from 0.001 to below a million, else with a power of ten."""
+    if value == 0 or 0.0009 < value < 1e6:
+        return f"{value:,.10g}"
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    return power_of_ten("" if float(mantissa) == 1 else f"{float(mantissa):g}×", int(exponent))
 
 
 def marks(points: Sequence[Point], x_scale: Scale, y_scale: Scale) -> list[Markup]:
@@ -124,7 +137,7 @@ def marks(points: Sequence[Point], x_scale: Scale, y_scale: Scale) -> list[Marku
         Box(sx - MARK - 1, min(top, sy - MARK - 1), sx + MARK + 1, max(bottom, sy + MARK + 1))
         for (sx, sy), (top, bottom) in zip(spots, spans, strict=True)
     ]
-    placed = place([p.label for p in points], spots, AREA, taken)
+    placed = place([shortened(p.label) for p in points], spots, NAMES, taken)
     bars = [line(sx, top, sx, bottom, "bar") for (sx, _), (top, bottom) in zip(spots, spans, strict=True)]
     circles = [mark(p, sx, sy, y_scale) for p, (sx, sy) in zip(points, spots, strict=True)]
     names = [part for p, where in zip(points, placed, strict=True) for part in name_of(p, where)]
@@ -138,7 +151,11 @@ def mark(point: Point, x: float, y: float, y_scale: Scale) -> Markup:
     return Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="{}"/>').format(x, y, MARK, style)
 
 
+def shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
 def name_of(point: Point, where: Placed) -> list[Markup]:
     style = "label chosen" if point.chosen else "label"
-    name = text(where.box.left, where.box.bottom - 2.5, point.label, style, "start")
+    name = text(where.box.left, where.box.bottom - 2.5, shortened(point.label), style, "start")
     return [line(*where.leader, "leader"), name] if where.leader else [name]

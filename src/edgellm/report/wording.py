@@ -17,14 +17,14 @@ MODEL: Names = {
     "vocab_tokens": ("語彙数", "Vocabulary"),
     "bundled_type": ("バンドルした型", "Bundled type"),
     "licence": ("ライセンス", "Licence"),
-    "verification_documents": ("検証用の文書数", "Verification documents"),
+    "verification_documents": ("検証用テキストの文書数", "Verification text, documents"),
     "verification_bytes": ("検証用テキストのバイト数", "Verification text, bytes"),
 }
 MACHINE: Names = {
     "cpu": ("CPU", "CPU"),
     "architecture": ("アーキテクチャ", "Architecture"),
-    "cores": ("使用できるコア数", "Usable cores"),
-    "instruction_sets": ("拡張命令", "Instruction sets"),
+    "cores": ("使用可能なコア数", "Usable cores"),
+    "instruction_sets": ("拡張命令セット", "Instruction sets"),
     "memory_bytes": ("メモリ", "Memory"),
     "system": ("OS", "System"),
     "python": ("Python", "Python"),
@@ -41,13 +41,20 @@ CHECKS: Names = {
     "digests": ("ファイルのダイジェスト", "Digests"),
     "structure": ("ファイルの構造", "Structure"),
     "tensor types": ("テンソルの型", "Tensor types"),
-    "tokenizer round trip": ("トークナイザーの往復", "Tokenizer round trip"),
+    "tokenizer round trip": ("トークナイザーの往復変換", "Tokenizer round trip"),
     "vocabulary pieces": ("語彙の一致", "Vocabulary pieces"),
-    "generates": ("生成できるか", "Generates"),
-    "finite logits": ("ロジットが有限か", "Finite logits"),
+    "generates": ("テキストの生成", "Generates"),
+    "finite logits": ("ロジットが有限値であること", "Finite logits"),
     "mean KLD": ("平均 KLD（区間の上端）", "Mean KLD, upper end"),
     "perplexity ratio": ("パープレキシティ比（区間の上端）", "Perplexity ratio, upper end"),
     "same top token": ("最上位一致率（区間の下端）", "Same top token, lower end"),
+}
+DETAILS: Names = {
+    "tensors inside the file": ("ファイルに含まれるテンソルの数", "tensors inside the file"),
+    "pieces that differ from the tokenizer's": (
+        "トークナイザーと一致しない語彙項目の数",
+        "pieces that differ from the tokenizer's",
+    ),
 }
 
 
@@ -63,6 +70,13 @@ class Line:
 def names_of(key: str, names: Names) -> tuple[str, str]:
     """(Japanese, English); a key that no table knows stands for itself."""
     return names.get(key, (key, key))
+
+
+def limit_names(limit: float | str | None) -> tuple[Markup, Markup]:
+    """A check's limit; `holds X` (a type that must be among those of a file) is a phrase of two languages."""
+    if isinstance(limit, str) and limit.startswith("holds "):
+        return Markup("{} を含む").format(limit.removeprefix("holds ")), any_value(limit)
+    return any_value(limit), any_value(limit)
 
 
 def lines(values: Mapping[str, object], names: Names) -> list[Line]:

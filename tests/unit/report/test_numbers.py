@@ -27,8 +27,22 @@ def test_the_exact_value_travels_with_the_rounded_one() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "—"), (True, "true"), (8.0, '<data value="8.0">8</data>'),
-     (0.05, '<data value="0.05">0.05</data>'), (["avx2", "<b>"], "avx2, &lt;b&gt;"),
+     (0.05, '<data value="0.05">0.05</data>'), (1230.4, '<data value="1230.4">1230</data>'),
+     (99.99999, '<data value="99.99999">100</data>'), (["avx2", "<b>"], "avx2, &lt;b&gt;"),
      ([], "—"), ("a & b", "a &amp; b")],
 )  # fmt: skip
 def test_values_of_any_kind(value: object, text: str) -> None:
     assert numbers.any_value(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1859.4, "1,859"), (99.95, "100"), (12.34, "12.3"), (0.0421, "0.0421"), (9.9e20, "9.90×10²⁰")],
+)
+def test_speeds_keep_three_digits_however_slow(value: float, text: str) -> None:
+    assert numbers.rate(value) == f'<data value="{value!r}">{text}</data>'
+
+
+def test_a_number_too_long_to_read_becomes_a_power_of_ten() -> None:
+    assert ">1.23×10³⁰⁰<" in numbers.fixed(1.234e300, 4)
+    assert ">999,999,999,999,999<" in numbers.count(10**15 - 1)

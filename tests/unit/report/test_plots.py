@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edgellm.report.labels import Box, place
-from edgellm.report.plots import AREA, Axis, Point, scatter
+from edgellm.report.plots import AREA, NAMES, WIDTH, Axis, Point, scatter, tick_text
 from edgellm.report.scales import between, decades, linear
 
-LINEAR, DECADES = Axis("x"), Axis("y", "decades")
+LINEAR, DECADES = Axis("横", "x"), Axis("縦", "y", "decades")
 
 
 def drawn(points: list[Point], y: Axis = DECADES) -> ElementTree.Element:
@@ -72,7 +72,9 @@ def test_the_chosen_point_is_set_apart() -> None:
 
 
 def test_text_stays_text_and_colours_come_from_classes() -> None:
-    svg = scatter("plot", "題", "説明", Axis("大きさ"), Axis("平均 KLD", "decades"), [point("Q4_K_M", 1, 0.1)])
+    svg = scatter(
+        "plot", "題", "説明", Axis("大きさ", "size"), Axis("平均 KLD", "mean KLD", "decades"), [point("Q4_K_M", 1, 0.1)]
+    )
     assert "大きさ</text>" in svg
     assert not re.search(r"fill=|stroke=|style=|xmlns|<path", svg)
 
@@ -104,7 +106,26 @@ def test_names_of_eight_crowded_points_do_not_cover_each_other_or_a_point() -> N
     for _ in range(6):
         spots = [(float(x), float(y)) for x, y in zip(np.linspace(60, 300, 8), rng.uniform(60, 120, 8), strict=True)]
         own = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
-        boxes = [p.box for p in place(["Q4_K_M"] * 8, spots, AREA, own)]
+        boxes = [p.box for p in place(["Q4_K_M"] * 8, spots, NAMES, own)]
         assert not any(a.meets(b) for a, b in combinations(boxes, 2))
         assert not any(a.meets(b) for a in boxes for b in own)
-        assert all(AREA.holds(b) for b in boxes)
+        assert all(NAMES.holds(b) for b in boxes)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.001, "0.001"), (1e-4, "10⁻⁴"), (2.5e-7, "2.5×10⁻⁷"), (40_000, "40,000"), (1.2e6, "1.2×10⁶")],
+)
+def test_ticks_are_as_short_as_they_can_be(value: float, text: str) -> None:
+    assert tick_text(value) == text
+
+
+def test_a_long_name_is_cut_with_an_ellipsis() -> None:
+    names = [t.text for t in drawn([point("Q4_K_M" * 9, 1, 0.1)]).findall("text") if "label" in (t.get("class") or "")]
+    assert names == ["Q4_K_MQ4_K_MQ…"]
+
+
+def test_a_long_tick_at_the_edge_stays_inside() -> None:
+    ticks = [t for t in drawn([point("a", 1.1e12, 0.1)]).findall("text") if "×10¹²" in (t.text or "")]
+    assert ticks
+    assert all(float(t.get("x", "")) < WIDTH - 20 for t in ticks)
