@@ -9,6 +9,7 @@ EdgellmError                 1   something failed
 ├── EngineFailed             1   llama.cpp or onnxruntime refused or died
 ├── QueueFull                1   as many requests wait as may wait; try again later
 ├── NoSpace                  1   the disk is too small for what was asked
+├── NotWritable              1   a folder or disk that was to be written cannot be
 ├── Busy                     1   another edgellm process works on the same folder
 ├── MissingExtra             1   an optional dependency is not installed
 ├── GateFailed               3   a quality gate or verification said no
@@ -22,6 +23,10 @@ from __future__ import annotations
 
 class EdgellmError(Exception):
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        """What libraries and files say inside a message may have line ends; a sentence has none."""
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))
 
 
 class UsageError(EdgellmError):
@@ -57,6 +62,10 @@ class QueueFull(EdgellmError):
 
 
 class NoSpace(EdgellmError):
+    pass
+
+
+class NotWritable(EdgellmError):
     pass
 
 

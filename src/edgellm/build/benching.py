@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from edgellm.bench.engine import EngineLoad, bench_engine
 from edgellm.bench.machine import complaints, conditions_before, describe_machine, software
-from edgellm.build.pipeline import runnable
+from edgellm.build.opening import runnable
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.target import Target, resolve
 from edgellm.records.results import EngineBench
@@ -24,14 +26,13 @@ def bench_target(
 def bench_opened(target: Target, load: EngineLoad, threads: int, progress: Progress | None = None) -> EngineBench:
     options = RuntimeOptions(context_tokens=load.context_tokens, sequences=max(load.parallel), threads=threads)
     conditions = conditions_before()
-    runtime = target.open_runtime(options)
-    try:
+    tokenizer = target.tokenizer()  # before the model: what is wrong with it is told sooner
+    with labelled(progress, f"load {target.name}"):
+        runtime = target.open_runtime(options)
+    with closing(runtime), labelled(progress, f"bench {target.name}") as on_progress:
         documents = catalogue.read_documents(VERIFICATION)
-        label = labelled(progress, f"bench {target.name}")
-        results = bench_engine(runtime, target.tokenizer(), documents, load, label)
+        results = bench_engine(runtime, tokenizer, documents, load, on_progress)
         conditions |= software(runtime.info)
-    finally:
-        runtime.close()
     reasons = complaints(conditions)
     return EngineBench(
         target=target.name, results=results, machine=describe_machine(), conditions=conditions,

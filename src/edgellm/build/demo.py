@@ -15,16 +15,8 @@ from pathlib import Path
 from edgellm.bench.engine import EngineLoad
 from edgellm.bench.machine import describe_machine
 from edgellm.build.benching import bench_opened
-from edgellm.build.pipeline import (
-    Base,
-    Product,
-    gate_of,
-    make_artifact,
-    make_base,
-    measure,
-    recipe_for,
-    ship,
-)
+from edgellm.build.order import gate_of, recipe_for
+from edgellm.build.pipeline import Base, Product, make_artifact, make_base, measure, ship
 from edgellm.errors import EngineFailed
 from edgellm.inference.chat import Delta, Message, SamplingOptions
 from edgellm.inference.remote_chat import RemoteChat
@@ -33,10 +25,11 @@ from edgellm.measures.sizing import Size, size_of
 from edgellm.records.recipe import Recipe
 from edgellm.records.results import DemoResult, Fidelity, FormatRow
 from edgellm.report.html import write_report
-from edgellm.stages import Progress, bundle
+from edgellm.stages import Progress, bundle, labelled
 from edgellm.stages.verify import verification_documents
 from edgellm.store.atomic import write_text
 from edgellm.store.catalogue import read_documents
+from edgellm.store.disk import filling
 from edgellm.store.work import WorkFolder
 
 LADDER = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
@@ -61,6 +54,11 @@ class Clock:
 def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
     """Convert, calibrate, quantize to every type of the ladder, measure, verify, bundle, bench, serve one request,
     report. Everything lands in `out`; raises GateFailed if the bundled type does not pass its recipe's gate."""
+    with bundle.claim(out / "bundle"), filling(out, f"the demo in {out}"):
+        return demonstrate(out, progress)
+
+
+def demonstrate(out: Path, progress: Progress | None) -> DemoResult:
     began, clock = time.monotonic(), Clock()
     work = WorkFolder(out / "work")
     target = resolve("tiny-ja")
@@ -78,14 +76,12 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
         rows = [row(base, products[t], measured[t][0], progress) for t in LADDER]
     with clock("verify and bundle"):
         product, (found, generates) = products[BUNDLED], measured[BUNDLED]
-        built = ship(base, product, recipe, gate_of(recipe, BUNDLED), found, generates, out / "bundle")
-    with clock("serve and ask"):
+        built = ship(base, product, recipe, gate_of(recipe, BUNDLED), found, generates, out / "bundle", progress)
+    with clock("serve and ask"), labelled(progress, "serve and ask"):
         reply, reasoning = ask_over_http(built.bundle)
-    tokens, facts_shown, machine = (
-        tokenization(base, product),
-        model_facts(base, product, recipe, built.size),
-        describe_machine(),
-    )
+    with labelled(progress, "compare the tokenizers"):
+        tokens = tokenization(base, product)
+    facts_shown, machine = model_facts(base, product, recipe, built.size), describe_machine()
     result = DemoResult(
         bundle=str(built.bundle),
         report=str(out / "report.html"),
@@ -102,8 +98,9 @@ def run_demo(out: Path, progress: Progress | None = None) -> DemoResult:
         versions=software_versions(),
         created=bundle.now(),
     )
-    write_text(out / "demo.json", result.model_dump_json(indent=1) + "\n")
-    write_report(result, out / "report.html")
+    with labelled(progress, "write the report"):
+        write_text(out / "demo.json", result.model_dump_json(indent=1) + "\n")
+        write_report(result, out / "report.html")
     return result
 
 

@@ -24,7 +24,7 @@ def inspect(name: str) -> Inspection:
     """
     target = resolve(name)
     if target.kind == "recipe":
-        from edgellm.build.pipeline import recipe_for, source_of
+        from edgellm.build.order import recipe_for, source_of
 
         target = source_of(target, recipe_for(target))
     found: dict[str, Any] = {"name": target.name, "kind": target.kind}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgellm.build.order import Order, Plan, gate_of, recipe_for, settle, source_of
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import GateFailed, UsageError
 from edgellm.inference.target import Target, resolve
@@ -20,28 +21,12 @@ from edgellm.stages import Progress, bundle, labelled, verify
 from edgellm.stages.calibrate import IMATRIX, calibrate
 from edgellm.stages.convert import FLOAT_BYTES, artifact_name, convert
 from edgellm.stages.quantize import REPORT, quantize
-from edgellm.store import catalogue, digest
-from edgellm.store.atomic import file_aside
-from edgellm.store.work import Made, WorkFolder, default_root
+from edgellm.store import digest
+from edgellm.store.disk import need_space
+from edgellm.store.work import Made, WorkFolder
 
 if TYPE_CHECKING:
     from edgellm.language.tokenizer import Tokenizer
-
-DEFAULT_RECIPE = "default"
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked of `quantize`; None means what the recipe says."""
-
-    target: str
-    out: Path
-    format: Format | None = None
-    type: str | None = None
-    tensor_types: Mapping[str, str] = field(default_factory=dict)
-    calibration: str | None = None
-    gated: bool = True
-    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,76 +61,19 @@ class Built:
     reused: list[str]
 
 
-def recipe_for(target: Target) -> Recipe:
-    """The recipe that a target is, that of the embedded model that it is, or the default one.
-
-    A name alone decides nothing: a folder of somebody's that is called tiny-ja gets neither its licence nor its gate.
-    """
-    if target.kind == "recipe":
-        return catalogue.load_recipe(str(target.path))
-    is_embedded = catalogue.embedded_models().get(target.name) == target.path
-    return catalogue.load_recipe(target.name if is_embedded else DEFAULT_RECIPE)
-
-
-def source_of(target: Target, recipe: Recipe) -> Target:
-    """The checkpoint or GGUF behind a target; a recipe names its checkpoint, by a path from the recipe's folder."""
-    if target.kind != "recipe":
-        return target
-    scheme, _, place = recipe.source.checkpoint.partition(":")
-    if scheme == "embedded" and place in catalogue.embedded_models():
-        return resolve(place)
-    if scheme == "path" and place:
-        return resolve(str(target.path.resolve().parent / place))
-    raise UsageError(
-        f"the recipe {recipe.name} takes its checkpoint from {recipe.source.checkpoint!r}; write path:FOLDER or one "
-        f"of {', '.join(f'embedded:{name}' for name in catalogue.embedded_models())}"
-    )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an order comes to, with the recipe's answers filled in and every name in its one spelling."""
-
-    format: Format
-    type: str
-    tensor_types: Mapping[str, str]
-    calibration: str
-
-
-def settle(order: Order, recipe: Recipe) -> Plan:
-    """Check an order before any work; raises UsageError for what cannot be made or would be ignored."""
-    from edgellm.engines.gguf.types import file_type, tensor_type
-
-    bundle.check_out(order.out)
-    format_name = order.format or recipe.quantization.format
-    if format_name == "onnx":
-        if (order.type or "F32").upper() != "F32":
-            raise UsageError(f"ONNX artifacts are F32 so far, not {order.type}; leave --type out or give F32")
-        if order.tensor_types or order.calibration:
-            raise UsageError("an F32 ONNX artifact takes no --tensor-type and no --calibration; leave them out")
-        return Plan("onnx", "F32", {}, "none")
-    type_name = file_type(order.type or recipe.quantization.type).name
-    tensor_types = order.tensor_types or recipe.quantization.tensor_types
-    for wanted in tensor_types.values():
-        tensor_type(wanted)
-    calibration = order.calibration or recipe.quantization.calibration
-    if type_name in FLOAT_BYTES and not tensor_types:
-        if order.calibration not in (None, "none"):
-            raise UsageError(f"{type_name} is not quantized, so it takes no --calibration; leave it out")
-        calibration = "none"
-    if calibration not in ("shipped", "self", "none"):
-        catalogue.read_documents(Path(calibration))
-    return Plan(format_name, type_name, tensor_types, calibration)
-
-
 def make_base(target: Target, work: WorkFolder, progress: Progress | None = None) -> Base:
     """The f32 base artifact of a checkpoint; a GGUF is its own base."""
+    if target.kind in ("checkpoint", "gguf"):
+        # Both are read before the long work, so that what is wrong with them is told at once.
+        tokenizer, _ = target.tokenizer(), target.chat_template()
     if target.kind == "checkpoint":
         made = convert(target.path, "F32", work, progress=progress)
         gguf = made.folder / artifact_name("gguf")
-        return Base(target.name, gguf, f"step:{made.step.key}", target.tokenizer(), target.path, (made,))
+        return Base(target.name, gguf, f"step:{made.step.key}", tokenizer, target.path, (made,))
     if target.kind == "gguf":
-        return Base(target.name, target.path, digest.of_file(target.path), target.tokenizer(), None, ())
+        with labelled(progress, f"digest {target.path.name}") as on_progress:
+            read = digest.of_file(target.path, on_progress)
+        return Base(target.name, target.path, read, tokenizer, None, ())
     raise UsageError(
         f"{target.path} is a {target.kind}, which cannot be quantized; give a checkpoint folder, a .gguf or a recipe"
     )
@@ -180,17 +108,18 @@ def measure(
 
     documents = verify.verification_documents(base.tokenizer)
     options = RuntimeOptions(context_tokens=fidelities.WINDOW_TOKENS)
-    opened = [open_runtime("gguf", base.gguf, options)]
-    try:
-        runtimes = {}
-        for name, product in products.items():
-            runtimes[name] = open_runtime(product.format, product.artifact, options)
-            opened.append(runtimes[name])
-        found = fidelities.compare(opened[0], runtimes, documents, on_progress=labelled(progress, "measure fidelity"))
-        return {n: (found[n], verify.check_decodes(runtimes[n], documents[0].ids)) for n in products}
-    finally:
-        for runtime in opened:
-            runtime.close()
+    with ExitStack() as opened:
+        with labelled(progress, "load the models to compare") as on_progress:
+            runtimes = []
+            for format_name, artifact in [("gguf", base.gguf), *((p.format, p.artifact) for p in products.values())]:
+                runtimes.append(opened.enter_context(closing(open_runtime(format_name, artifact, options))))
+                if on_progress:
+                    on_progress(len(runtimes), len(products) + 1)
+        artifacts = dict(zip(products, runtimes[1:], strict=True))
+        with labelled(progress, "measure fidelity") as on_progress:
+            found = fidelities.compare(runtimes[0], artifacts, documents, on_progress=on_progress)
+        with labelled(progress, "generate"):
+            return {n: (found[n], verify.check_decodes(artifacts[n], documents[0].ids)) for n in products}
 
 
 def judge(tokenizer: Tokenizer, product: Product, found: Fidelity, generates: Check, gate: Gate | None) -> Verdict:
@@ -198,10 +127,6 @@ def judge(tokenizer: Tokenizer, product: Product, found: Fidelity, generates: Ch
     checks = verify.check_structure(product.artifact, product.format, product.type)
     checks += verify.check_tokenizer(tokenizer, product.artifact, product.format)
     return verify.verdict_of([*checks, generates, *verify.check_fidelity(found, gate)])
-
-
-def gate_of(recipe: Recipe, type_name: str) -> Gate | None:
-    return recipe.gates.get(type_name, recipe.gates.get("default"))
 
 
 def facts_of(
@@ -238,72 +163,56 @@ def build(order: Order, work: WorkFolder, progress: Progress | None = None) -> B
     target = resolve(order.target)
     recipe = recipe_for(target)
     plan = settle(order, recipe)
-    base = make_base(source_of(target, recipe), work, progress)
-    product = make_artifact(
-        base, plan.format, plan.type, plan.tensor_types, plan.calibration, work, order.threads, progress
-    )
-    found, generates = measure(base, {plan.type: product}, progress)[plan.type]
-    gate = gate_of(recipe, plan.type) if order.gated else None
-    return ship(base, product, recipe, gate, found, generates, order.out)
+    source = source_of(target, recipe)
+    if source.path.resolve().is_relative_to(order.out.resolve()):
+        raise UsageError(f"{order.out} holds {source.path}, which is read for the build; name another folder")
+    with bundle.claim(order.out):
+        base = make_base(source, work, progress)
+        need_space(order.out, least_bytes(base, plan), f"the bundle {order.out}")
+        product = make_artifact(
+            base, plan.format, plan.type, plan.tensor_types, plan.calibration, work, order.threads, progress
+        )
+        found, generates = measure(base, {plan.type: product}, progress)[plan.type]
+        gate = gate_of(recipe, plan.type) if order.gated else None
+        return ship(base, product, recipe, gate, found, generates, order.out, progress)
+
+
+def least_bytes(base: Base, plan: Plan) -> int:
+    """What the artifact surely needs: known before the long work, when its true size is not."""
+    from edgellm.engines.gguf.types import TENSOR_TYPES, file_type, tensor_type
+
+    types = [TENSOR_TYPES[file_type(plan.type).default], *map(tensor_type, plan.tensor_types.values())]
+    # Some mixtures give single tensors the next smaller type: IQ3_XXS at most 16 % less (IQ2_S).
+    return int(0.8 * size_of(base.gguf, "gguf").parameters * min(t.bits_per_weight for t in types) / 8)
 
 
 def ship(
-    base: Base, product: Product, recipe: Recipe, gate: Gate | None, found: Fidelity, generates: Check, out: Path
-) -> Built:
-    """Bundle a measured product into `out`; raises GateFailed with the reasons if it does not pass."""
-    verdict = judge(base.tokenizer, product, found, generates, gate)
+    base: Base, product: Product, recipe: Recipe, gate: Gate | None, found: Fidelity, generates: Check, out: Path,
+    progress: Progress | None = None,
+) -> Built:  # fmt: skip
+    """Bundle a measured product into `out`, which the caller has claimed; raises GateFailed with the reasons if it
+    does not pass."""
+    with labelled(progress, "check structure and tokenizer"):
+        verdict = judge(base.tokenizer, product, found, generates, gate)
     if not verdict.passed:
-        raise GateFailed(f"{base.name} as {product.type} was not bundled: {reasons(verdict)}", verdict)
+        raise GateFailed(
+            f"{base.name} as {product.type} was not bundled: {reasons(verdict)}; choose a type with more bits, or see "
+            "what --gate none makes",
+            verdict,
+        )
     size = size_of(product.artifact, product.format)
     facts = facts_of(base, product, recipe, gate, size, verdict, found)
-    bundle.write_bundle(out, product.artifact, base.source, product.extras, facts)
+    bundle.write_bundle(out, product.artifact, base.source, product.extras, facts, progress)
     reused = [m.step.stage for m in product.steps if m.reused]
     return Built(out, out / facts.artifact, size, verdict, reused)
 
 
 def reasons(verdict: Verdict) -> str:
     """The failed checks in words."""
-    return "; ".join(
+    return ", ".join(
         f"{c.name} is {c.value if not isinstance(c.value, float) else round(c.value, 5)}, limit {c.limit}"
         if c.limit is not None
-        else f"{c.name} failed {c.detail}".strip()
+        else f"{c.name} failed ({c.detail or 'no more is known'})"
         for c in verdict.checks
         if not c.passed
     )
-
-
-def open_target(name: str, progress: Progress | None = None) -> Target:
-    """What TARGET names, as something that an engine can load; see `runnable`."""
-    return runnable(resolve(name), WorkFolder(default_root()), progress)
-
-
-def runnable(target: Target, work: WorkFolder, progress: Progress | None = None) -> Target:
-    """A target that an engine can load: a checkpoint (or a recipe's) is converted to an F16 GGUF in the work folder."""
-    if target.kind == "recipe":
-        target = source_of(target, recipe_for(target))
-    if target.kind != "checkpoint":
-        return target
-    made = convert(target.path, "F16", work, progress=progress)
-    artifact = made.folder / artifact_name("gguf")
-    return Target(target.name, "gguf", artifact, "gguf", artifact, target.tokenizer_folder)
-
-
-def write_imatrix(
-    target: str, text: str, out: Path, work: WorkFolder, progress: Progress | None = None
-) -> tuple[int, dict[str, float]]:
-    """Calibrate a target into the file `out`; gives the tokens seen and the coverage of each weight.
-
-    Coverage is the share of a weight's matrices (experts; one for a dense weight) that saw at least one token.
-    """
-    from edgellm.engines.gguf.imatrix import coverage
-    from edgellm.engines.gguf.imatrix_file import read_imatrix
-
-    found = resolve(target)
-    base = make_base(source_of(found, recipe_for(found)), work, progress)
-    made = calibrate(base.gguf, base.digest, base.tokenizer, text, work, progress)
-    with file_aside(out) as aside:
-        shutil.copyfile(made.folder / IMATRIX, aside)
-    imatrix = read_imatrix(out)
-    # Every token passes once through each dense weight; through stacked experts it passes top-k times.
-    tokens = min(int(entry.counts.sum()) for entry in imatrix.entries.values())
-    return tokens, coverage(imatrix)

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 from edgellm.errors import UsageError
 from edgellm.inference.target import Target, resolve
@@ -25,7 +24,7 @@ class TextTokenizer:
         resolved = resolve(target)
         if resolved.kind == "recipe":
             # Only here, for the pipeline brings every stage with it.
-            from edgellm.build.pipeline import recipe_for, source_of
+            from edgellm.build.order import recipe_for, source_of
 
             resolved = source_of(resolved, recipe_for(resolved))
         self._tokenizer = resolved.tokenizer()
@@ -74,7 +73,7 @@ class TextTokenizer:
         self._open.close()
 
 
-def read_lines(stream: BinaryIO) -> Iterator[str]:
+def read_lines(stream: Iterable[bytes]) -> Iterator[str]:
     """UTF-8 lines without the line feed, which alone ends a line. Raises UsageError for other bytes."""
     for number, line in enumerate(stream, 1):
         yield decoded(line.removesuffix(b"\n"), f"line {number}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
-from edgellm.build.pipeline import Product, judge, make_base, measure, recipe_for, source_of
+from edgellm.build.order import recipe_for, source_of
+from edgellm.build.pipeline import Product, judge, make_base, measure
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.target import read_manifest, resolve, resolve_folder
 from edgellm.records.results import Check, Verdict
-from edgellm.stages import Progress, verify
+from edgellm.stages import Progress, labelled, verify
 from edgellm.store.work import WorkFolder
 
 
@@ -20,7 +22,7 @@ def verify_bundle(bundle: Path, reference: str | None, work: WorkFolder, progres
     that failed its digest is loaded.
     """
     manifest = read_manifest(bundle)
-    checks: list[Check] = verify.check_digests(bundle, manifest)
+    checks: list[Check] = verify.check_digests(bundle, manifest, progress)
     if not checks[0].passed:
         return verify.verdict_of(checks)
     target = resolve_folder(bundle)
@@ -31,11 +33,12 @@ def verify_bundle(bundle: Path, reference: str | None, work: WorkFolder, progres
         base = make_base(source_of(wanted, recipe_for(wanted)), work, progress)
         found, generates = measure(base, {manifest.type: product}, progress)[manifest.type]
         return verify.verdict_of([*checks, *judge(tokenizer, product, found, generates, manifest.gate).checks])
-    checks += verify.check_structure(product.artifact, product.format, product.type)
-    checks += verify.check_tokenizer(tokenizer, product.artifact, product.format)
-    runtime = target.open_runtime(RuntimeOptions(context_tokens=256))
-    try:
+    with labelled(progress, "check structure and tokenizer"):
+        checks += verify.check_structure(product.artifact, product.format, product.type)
+        checks += verify.check_tokenizer(tokenizer, product.artifact, product.format)
+    with (
+        labelled(progress, "load and generate"),
+        closing(target.open_runtime(RuntimeOptions(context_tokens=256))) as runtime,
+    ):
         checks.append(verify.check_decodes(runtime, verify.verification_documents(tokenizer)[0].ids))
-    finally:
-        runtime.close()
     return verify.verdict_of(checks)

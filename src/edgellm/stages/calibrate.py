@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import BadInput
-from edgellm.stages import Progress, labelled, versions_of
+from edgellm.stages import Progress, labelled, told, versions_of
 from edgellm.store import catalogue, digest
 from edgellm.store.work import Made, WorkFolder
 
@@ -61,19 +61,22 @@ def calibrate(
         from edgellm.engines.gguf.imatrix import collect
         from edgellm.engines.gguf.imatrix_file import write_imatrix
 
-        chunks = chunks_of(documents, tokenizer) if documents else generated(base, tokenizer, progress)
-        found = collect(base, chunks, labelled(progress, "calibrate"))
-        write_imatrix(folder / IMATRIX, found, datasets=[dataset])
+        chunks = [] if documents else generated(base, tokenizer, progress)
+        with labelled(progress, "calibrate") as on_progress:
+            found = collect(base, chunks or chunks_of(documents, tokenizer), on_progress, scratch=folder)
+            write_imatrix(folder / IMATRIX, found, datasets=[dataset])
 
-    return work.step("calibrate", inputs, settings, versions_of("llama-cpp-python") | {"stage": STAGE_VERSION}, make)
+    versions = versions_of("llama-cpp-python") | {"stage": STAGE_VERSION}
+    return told(progress, "calibrate", work.step("calibrate", inputs, settings, versions, make))
 
 
 def generated(base: Path, tokenizer: Tokenizer, progress: Progress | None) -> list[list[int]]:
     from edgellm.engines import open_runtime
     from edgellm.inference.self_text import generate
 
-    runtime = open_runtime("gguf", base, RuntimeOptions(context_tokens=CHUNK_TOKENS, sequences=8))
-    try:
-        return generate(runtime, tokenizer, SELF_TOKENS, CHUNK_TOKENS, labelled(progress, "generate text"))
-    finally:
-        runtime.close()
+    with labelled(progress, "generate text") as on_progress:
+        runtime = open_runtime("gguf", base, RuntimeOptions(context_tokens=CHUNK_TOKENS, sequences=8))
+        try:
+            return generate(runtime, tokenizer, SELF_TOKENS, CHUNK_TOKENS, on_progress)
+        finally:
+            runtime.close()

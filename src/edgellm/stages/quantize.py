@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgellm.stages import Progress, labelled, versions_of
+from edgellm.stages import Progress, labelled, told, versions_of
 from edgellm.store import digest
 from edgellm.store.atomic import write_text
 from edgellm.store.work import Made, WorkFolder
@@ -30,11 +30,15 @@ def quantize(
         inputs["imatrix"] = digest.of_file(imatrix)
     settings = {"type": type_name, "tensor_types": list(tensor_types.items())}
 
-    def make(folder: Path) -> None:
-        report = run_quantizer(
-            base, folder / "model.gguf", type_name, read_imatrix(imatrix) if imatrix else None, tensor_types,
-            threads, labelled(progress, f"quantize to {type_name}"),
-        )  # fmt: skip
-        write_text(folder / REPORT, report.model_dump_json(indent=1) + "\n")
+    label = f"quantize to {type_name}"
 
-    return work.step("quantize", inputs, settings, versions_of("llama-cpp-python") | {"stage": STAGE_VERSION}, make)
+    def make(folder: Path) -> None:
+        with labelled(progress, label) as on_progress:
+            report = run_quantizer(
+                base, folder / "model.gguf", type_name, read_imatrix(imatrix) if imatrix else None, tensor_types,
+                threads, on_progress,
+            )  # fmt: skip
+            write_text(folder / REPORT, report.model_dump_json(indent=1) + "\n")
+
+    versions = versions_of("llama-cpp-python") | {"stage": STAGE_VERSION}
+    return told(progress, label, work.step("quantize", inputs, settings, versions, make))

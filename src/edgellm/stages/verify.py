@@ -13,6 +13,8 @@ from edgellm.measures.fidelity import Document
 from edgellm.records.manifest import Manifest
 from edgellm.records.recipe import Gate
 from edgellm.records.results import Check, Fidelity, Verdict
+from edgellm.stages import Progress, labelled
+from edgellm.stages.bundle import strays
 from edgellm.store import catalogue, digest
 
 if TYPE_CHECKING:
@@ -126,18 +128,14 @@ def check_decodes(runtime: Runtime, ids: Sequence[int], steps: int = 16) -> Chec
     return Check(name="generates", passed=got == steps, value=float(got), limit=float(steps))
 
 
-def check_digests(bundle: Path, manifest: Manifest) -> list[Check]:
+def check_digests(bundle: Path, manifest: Manifest, progress: Progress | None = None) -> list[Check]:
     """Every file of the manifest is there unaltered, and nothing else is."""
-    wrong = []
-    for entry in manifest.files:
-        path = bundle / entry.path
-        if not path.is_file():
-            wrong.append(f"{entry.path} is missing")
-        elif path.stat().st_size != entry.bytes or digest.of_file(path) != entry.sha256:
-            wrong.append(f"{entry.path} is altered")
-    known = {e.path for e in manifest.files} | {"manifest.json"}
-    stray = [str(p.relative_to(bundle)) for p in sorted(bundle.rglob("*")) if p.is_file()]
-    wrong += [f"{name} is not in the manifest" for name in stray if name not in known]
+    there = [e for e in manifest.files if (bundle / e.path).is_file()]
+    with labelled(progress, f"digest {bundle.name}") as on_progress:
+        digests = digest.of_files([bundle / e.path for e in there], on_progress)
+    wrong = [f"{e.path} is missing" for e in manifest.files if e not in there]
+    wrong += [f"{e.path} is altered" for e, found in zip(there, digests, strict=True) if found != e.sha256]
+    wrong += [f"{name} is not in the manifest" for name in strays(bundle, manifest)]
     return [Check(name="digests", passed=not wrong, value=float(len(manifest.files)), detail="; ".join(wrong))]
 
 

@@ -31,19 +31,19 @@ def load_recipe(name_or_file: str) -> Recipe:
         raise BadRecipe(f"there is no recipe {name_or_file!r}; shipped are {', '.join(recipe_names())}")
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecipe(f"{path} is no valid TOML: {error}; mend that line") from None
     except ValidationError as error:
         raise BadRecipe(f"{path}: {sentence(error)}") from None
 
 
 def sentence(error: ValidationError) -> str:
-    """The first thing that is wrong with a record, with the nearest known key where one is misspelt."""
-    first = error.errors()[0]
+    """One thing that is wrong with a record: a misspelt key, with the nearest known one, before what it leaves out."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(first["loc"][-1]), known_keys(), n=1)
-        hint = f"did you mean {near[0]!r}" if near else "remove it"
+        hint = f"did you mean {near[0]!r}?" if near else "remove it"
         return f"the key {where!r} is unknown; {hint}"
     return f"{where or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}; see the recipes that ship for the form"
 

@@ -8,7 +8,7 @@ no longer referred to costs nothing. Format of a shard: 8 bytes little-endian he
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -44,6 +44,10 @@ class StoredTensor:
     @property
     def elements(self) -> int:
         return prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        return self.elements * np.dtype(DTYPES[self.dtype]).itemsize
 
     def read(self) -> NDArray[Any]:
         """The stored values, memory-mapped and read-only; bf16 comes as uint16, float8 as uint8."""
@@ -87,19 +91,20 @@ class Checkpoint:
 
     @property
     def size_bytes(self) -> int:
-        return sum(t.elements * np.dtype(DTYPES[t.dtype]).itemsize for t in self.tensors.values())
+        return sum(t.size_bytes for t in self.tensors.values())
 
-    def digests(self) -> dict[str, str]:
-        """SHA-256 by name of every file that decides what a conversion yields, read in blocks."""
+    def digests(self, on_progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+        """SHA-256 by name of every file that decides what a conversion yields; `on_progress` counts bytes."""
         shards = {t.file for t in self.tensors.values()}
         beside = {
             p for p in self.folder.iterdir() if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
         }
-        return {p.name: digest.of_file(p) for p in sorted(shards | beside)}
+        files = sorted(shards | beside)
+        return dict(zip([p.name for p in files], digest.of_files(files, on_progress), strict=True))
 
-    def digest(self) -> str:
+    def digest(self, on_progress: Callable[[int, int], None] | None = None) -> str:
         """One digest over `digests()`: it changes with the weights, the configuration or the tokenizer."""
-        return digest.of_value(self.digests())
+        return digest.of_value(self.digests(on_progress))
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -166,18 +171,40 @@ def read_shard(file: Path) -> dict[str, StoredTensor]:
     if not isinstance(header, dict):
         raise BadInput(f"the header of {file} is not a JSON object; fetch the file again")
     header.pop("__metadata__", None)
-    return {name: _stored_tensor(name, entry, file, 8 + length, size) for name, entry in header.items()}
+    tensors = {name: _stored_tensor(name, entry, file, 8 + length, size) for name, entry in header.items()}
+    _check_gapless(file, tensors, 8 + length, size)
+    return tensors
+
+
+def _check_gapless(file: Path, tensors: Mapping[str, StoredTensor], begin: int, end: int) -> None:
+    """Raise BadInput unless the tensors fill the data part in some order, as the format demands."""
+    for tensor in sorted(tensors.values(), key=lambda t: (t.offset, t.size_bytes)):
+        if tensor.offset != begin:
+            raise BadInput(
+                f"the header of {file} is wrong: tensor {tensor.name} begins at byte {tensor.offset} where byte "
+                f"{begin} is due; fetch the file again"
+            )
+        begin += tensor.size_bytes
+    if begin != end:
+        raise BadInput(f"{file} goes on to byte {end} after its last tensor ends at {begin}; fetch the file again")
 
 
 def _stored_tensor(name: str, entry: Any, file: Path, data_offset: int, file_bytes: int) -> StoredTensor:
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         whole = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
-        fits = whole and prod(shape) * np.dtype(DTYPES[dtype]).itemsize == end - begin
     except (KeyError, TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise BadInput(f"the header of {file} describes tensor {name} inconsistently; fetch the file again")
+        dtype, whole = None, False
+    if whole and not (isinstance(dtype, str) and dtype in DTYPES):
+        raise BadInput(
+            f"tensor {name} in {file} is of type {dtype}, which is none of {', '.join(DTYPES)}; fetch the file again, "
+            "or give a checkpoint in one of these"
+        )
+    if not whole or prod(shape) * np.dtype(DTYPES[dtype]).itemsize != end - begin:
+        raise BadInput(
+            f"the header of {file} contradicts itself on the shape, type and bytes of tensor {name}; "
+            "fetch the file again"
+        )
     if data_offset + end > file_bytes:
         raise BadInput(
             f"{file} is cut short: tensor {name} ends at byte {data_offset + end} of {file_bytes}; fetch the file again"

@@ -144,7 +144,24 @@ def test_a_file_that_is_no_safetensors_file_is_refused(checkpoint: Path, content
 )
 def test_a_lying_header_is_refused(checkpoint: Path, lie: dict[str, object]) -> None:
     with_header(checkpoint / "model.safetensors", lambda h: h["model.norm.weight"].update(lie))
-    with pytest.raises(BadInput, match=r"describes tensor model\.norm\.weight inconsistently"):
+    with pytest.raises(BadInput, match=r"tensor model\.norm\.weight"):
+        open_checkpoint(checkpoint)
+
+
+def test_tensors_that_overlap_are_refused(checkpoint: Path) -> None:
+    def over_another(header: dict[str, dict[str, object]]) -> None:
+        begin, end = header["model.norm.weight"]["data_offsets"]  # type: ignore[misc]
+        header["model.norm.weight"]["data_offsets"] = [0, end - begin]
+
+    with_header(checkpoint / "model.safetensors", over_another)
+    with pytest.raises(BadInput, match=r"begins at byte \d+ where byte \d+ is due"):
+        open_checkpoint(checkpoint)
+
+
+def test_bytes_that_belong_to_no_tensor_are_refused(checkpoint: Path) -> None:
+    with open(checkpoint / "model.safetensors", "ab") as f:
+        f.write(b"more")
+    with pytest.raises(BadInput, match="goes on to byte"):
         open_checkpoint(checkpoint)
 
 

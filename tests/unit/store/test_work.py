@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgellm.errors import Busy, NoSpace
-from edgellm.store.work import WorkFolder, locked, need_space
+from edgellm.store.disk import need_space
+from edgellm.store.lock import locked
+from edgellm.store.work import WorkFolder
 
 
 def write_one(folder: Path) -> None:
@@ -97,7 +99,7 @@ def test_clean_removes_old_steps_and_keeps_young_ones(tmp_path: Path) -> None:
 
 
 def test_clean_removes_what_a_killed_run_left(tmp_path: Path) -> None:
-    left = tmp_path / ".aside-0123-convert-x"
+    left = tmp_path / ".aside-01234567-convert-x"
     left.mkdir()
     os.utime(left, (0, 0))
     assert WorkFolder(tmp_path).clean(older_than_days=30)[0] == 1

@@ -67,7 +67,7 @@ class Child:
     ) -> dict[str, Any]:
         """Send one request and wait for its answer; `on_line` sees each line that llama.cpp logs meanwhile.
 
-        Raises EngineFailed if the child dies, and whatever error of edgellm's the child answered with.
+        Raises EngineFailed if the child dies, and whatever error of edgellm's or of the system's it answered with.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -92,6 +92,8 @@ class Child:
 
     def _read_answer(self, raw: bytes) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(raw[len(ANSWER) :])
+        if "errno" in answer:
+            raise OSError(answer["errno"], answer["sentence"], answer["file"])
         if "error" in answer:
             kind: type[errors.EdgellmError] = getattr(errors, answer["error"])
             raise kind(answer["sentence"])
@@ -124,8 +126,8 @@ class Child:
 def serve(handle: Callable[[dict[str, Any], bytearray], Mapping[str, object]]) -> None:
     """The child's end: answer each request with what `handle(request, payload)` gives, until stdin ends.
 
-    An `EdgellmError` from `handle` becomes the answer. When stdin ends, the other process has died: the last
-    request's file `out` is removed and this process ends at once, in the middle of llama.cpp's work.
+    An `EdgellmError` or an `OSError` from `handle` becomes the answer. When stdin ends, the other process has died:
+    the last request's file `out` is removed and this process ends at once, in the middle of llama.cpp's work.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends us in order
     requests: queue.Queue[tuple[dict[str, Any], bytearray]] = queue.Queue()
@@ -156,6 +158,8 @@ def serve(handle: Callable[[dict[str, Any], bytearray], Mapping[str, object]]) -
             answer = handle(request, payload)
         except errors.EdgellmError as e:
             answer = {"error": type(e).__name__, "sentence": str(e)}
+        except OSError as e:
+            answer = {"errno": e.errno, "sentence": e.strerror or str(e), "file": e.filename}
         except BaseException:
             log(traceback.format_exc().encode())
             os._exit(1)  # an ordinary exit would wait for the thread that reads stdin

@@ -20,7 +20,7 @@ FEWEST_TOKENS = 16  # a shorter chunk would be seen by the experts and not by th
 
 def collect(
     model: Path, chunks: Sequence[Sequence[int]], on_progress: Callable[[int, int], None] | None = None,
-    threads: int = 0, *, output_weight: bool = False,
+    threads: int = 0, *, output_weight: bool = False, scratch: Path | None = None,
 ) -> Imatrix:  # fmt: skip
     """Feed each chunk of ids to the GGUF `model` from an empty cache; add up its weights' squared inputs.
 
@@ -28,6 +28,8 @@ def collect(
     on_progress: called with (chunks done, chunks in all).
     threads: 0 is one per usable core.
     output_weight: also collect `output.weight`, as llama-imatrix --process-output does.
+    scratch: an existing folder for the file by which the child hands the matrix over, which is removed again;
+    None is the system's temporary folder.
 
     Runs in a child process. Raises UsageError for chunks of another length, BadInput for a model that cannot
     be loaded or ids that it does not have, EngineFailed if llama.cpp refuses, dies, or is another build.
@@ -44,7 +46,7 @@ def collect(
         if on_progress is not None and (match := re.fullmatch(r"chunk (\d+)/(\d+)", line)):
             on_progress(int(match[1]), int(match[2]))
 
-    with tempfile.TemporaryDirectory(prefix="edgellm-") as folder:
+    with tempfile.TemporaryDirectory(prefix="edgellm-", dir=scratch) as folder:
         out = Path(folder) / "imatrix.gguf"
         request = {
             "model": str(model), "lengths": lengths, "chunk_tokens": CHUNK_TOKENS, "threads": threads,

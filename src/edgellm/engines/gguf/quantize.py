@@ -16,13 +16,15 @@ import numpy as np
 
 from edgellm.engines.gguf import quantize_plan, types
 from edgellm.engines.gguf.child import Child
+from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.imatrix_file import Floats, Imatrix
 from edgellm.engines.gguf.quantize_log import Plan, PlanReader, ProgressReader
+from edgellm.engines.gguf.soundness import check_model_file, unknown_architecture
 from edgellm.engines.gguf.types import TENSOR_TYPES, FileType, TensorType
 from edgellm.errors import BadInput, EngineFailed, UsageError
 from edgellm.records.quantization import QuantizedTensor, QuantizeReport
 from edgellm.store.atomic import file_aside
-from edgellm.store.work import need_space
+from edgellm.store.disk import became_full, free_bytes, need_space
 
 CHILD = "edgellm.engines.gguf.quantize_child"
 METADATA_ROOM = 64 << 10  # for the keys that quantizing adds
@@ -42,8 +44,8 @@ def quantize(
     on_progress: called with (weights done, weights in all).
 
     Raises UsageError for unknown types, a type that needs an importance matrix without one, or a pattern that
-    decides nothing; BadInput for a source or matrix that does not fit; NoSpace before anything is written;
-    EngineFailed if llama.cpp refuses or dies.
+    decides nothing; BadInput for a source or matrix that does not fit; NoSpace before anything is written,
+    and where the disk is filled meanwhile; EngineFailed if llama.cpp refuses or dies.
     """
     order = Order(source, types.file_type(type_name), quantize_plan.by_pattern(tensor_types or {}), imatrix, threads)
     check_files(source, out)
@@ -55,14 +57,16 @@ def quantize(
         before = inspect(child, source)
         send_values(child, order.values)
         plan = make_plan(child, order, aside)
-        tensor_bytes = quantize_plan.planned_bytes(plan, before.sizes)
-        need_space(
-            out.parent,
-            tensor_bytes + before.header_bytes + METADATA_ROOM,
-            f"the {order.type.name} file {out}",
-        )
+        size_bytes = quantize_plan.planned_bytes(plan, before.sizes) + before.header_bytes
+        need_space(out.parent, size_bytes + METADATA_ROOM, f"the {order.type.name} file of {source}")
         on_line = ProgressReader(sum(t.weights for t in plan.values()), on_progress) if on_progress else None
-        run(child, order, aside, plan if order.patterns else {}, on_line, dry=False)
+        try:
+            run(child, order, aside, plan if order.patterns else {}, on_line, dry=False)
+        except EngineFailed:
+            # llama.cpp says "iostream error" to whatever goes wrong with its file.
+            if aside.exists() and free_bytes(aside) < size_bytes - aside.stat().st_size:
+                raise became_full(out.parent, f"the {order.type.name} file of {source}") from None
+            raise
         return report(order, plan, before, inspect(child, aside), aside.stat().st_size)
 
 
@@ -114,6 +118,7 @@ def inspect(child: Child, path: Path) -> Header:
 def check_files(source: Path, out: Path) -> None:
     if not source.is_file():
         raise BadInput(f"there is no file at {source}; give the path of a GGUF file")
+    check_model_file(read_header(source))
     if out.exists() and out.samefile(source):
         raise UsageError(f"{out} is the source itself, which is never changed; give another path to write to")
 
@@ -145,7 +150,9 @@ def run(
     }  # fmt: skip
     if child.ask(request, on_line=on_line)["code"] != 0:
         said = child.telling_line().removeprefix("llama_model_quantize: failed to quantize: ")
-        raise EngineFailed(f"llama.cpp refused {child.work}, saying “{said}”: check the file, or choose another type")
+        raise unknown_architecture(order.source, said) or EngineFailed(
+            f"llama.cpp refused {child.work}, saying “{said}”: check the file, or choose another type"
+        )
 
 
 def make_plan(child: Child, order: Order, out: Path) -> Plan:

@@ -45,15 +45,18 @@ def _run_child(checkpoint: Path, aside: Path, on_progress: Callable[[int, int], 
     command = [sys.executable, "-P", "-m", CHILD, str(checkpoint.absolute()), str(aside.absolute())]
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **CHILD_SETTINGS}
-        )
-        assert child.stdout is not None  # PIPE was asked for
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            env={**os.environ, **CHILD_SETTINGS},
+        )  # fmt: skip
+        assert child.stdin is not None  # PIPE was asked for
+        assert child.stdout is not None
         try:
             reported = _follow(child.stdout, on_progress)
             code = child.wait()
         finally:
             child.kill()  # does nothing to one that has ended
             child.wait()
+            child.stdin.close()
             child.stdout.close()
         if reported is not None:
             raise reported

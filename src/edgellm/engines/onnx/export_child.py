@@ -1,16 +1,17 @@
 """The process that exports: `python -m edgellm.engines.onnx.export_child CHECKPOINT FOLDER`.
 
-Torch lives and dies here. Standard output carries one JSON document a line, `{"done", "total"}` or
+Torch lives and dies here, and no longer than the process that started it: when standard input ends, so does this
+process. Standard output carries one JSON document a line, `{"done", "total"}` or
 `{"error", "sentence"}`; everything the libraries print goes to standard error, which the parent holds.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 
 from edgellm.engines.onnx.folder import CONFIG_FILE, GRAPH_FILE
 from edgellm.errors import BadInput, EdgellmError, MissingExtra, NoSpace
+from edgellm.store.disk import became_full, says_full
 
 STEPS = 3  # import, load, trace
 CHECKPOINT_FILES = (
@@ -29,15 +31,16 @@ CHECKPOINT_FILES = (
 def main() -> int:
     checkpoint, folder = map(Path, sys.argv[1:])
     reports = _keep_stdout_for_reports()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         _export(checkpoint, folder, reports)
     except EdgellmError as error:
         _say(reports, error=type(error).__name__, sentence=str(error))
         return error.exit_code
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not says_full(error):
             raise
-        _say(reports, error=NoSpace.__name__, sentence=f"the disk of {folder.parent} is full; make room on it")
+        _say(reports, error=NoSpace.__name__, sentence=str(became_full(folder, f"the ONNX artifact of {checkpoint}")))
         return NoSpace.exit_code
     return 0
 
@@ -102,6 +105,12 @@ def _use_files_of_checkpoint(checkpoint: Path, folder: Path) -> None:
     for name in CHECKPOINT_FILES:
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1):  # unbuffered: a lock held by this thread would end the interpreter's exit in an abort
+        pass
+    os._exit(1)
 
 
 def _keep_stdout_for_reports() -> IO[str]:

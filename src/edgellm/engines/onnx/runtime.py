@@ -139,5 +139,5 @@ def _check_options(options: OnnxOptions) -> None:
 
 def _context_tokens(path: Path, facts: ModelFacts, asked: int) -> int:
     if asked > facts.context_tokens:
-        raise UsageError(f"{path} was trained for {facts.context_tokens} tokens of context and cannot be given {asked}")
+        raise UsageError(f"{path} holds at most {facts.context_tokens} tokens of context, not {asked}; ask for less")
     return asked or min(facts.context_tokens, DEFAULT_CONTEXT_LIMIT)
