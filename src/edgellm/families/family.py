@@ -7,7 +7,8 @@ The names of weights and metadata are llama.cpp's, the most widespread vocabular
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,17 +65,36 @@ class Family:
     sizes: Callable[[Config], Sizes]
     check: Callable[[Config], None]  # raises UsageError for what would be computed wrongly without a word
     metadata: Callable[[Config], dict[str, Value]]  # keys without the architecture's prefix
-    weights: Callable[[Config], list[Weight]]
+    weights: Callable[[Config], Iterable[Weight]]  # one by one: a config.json may claim a billion layers
     tables: Callable[[Config], dict[str, Floats]]  # tensors computed from the configuration alone
     ignored: tuple[str, ...] = ()  # ends of names of checkpoint tensors that hold no weights
     tensor_types: Mapping[str, str] = field(default_factory=dict)  # recipe default: pattern of names → type
 
 
 def number(config: Config, key: str, default: int | None = None) -> int:
-    """A whole number above 0 from config.json, where null counts as absent; raises BadInput without one."""
-    value = config.get(key)
-    value = default if value is None else value
-    if type(value) is not int or value <= 0:
-        found = "is missing" if value is None else f"is {value!r}"
-        raise BadInput(f'"{key}" {found} in config.json but must be a whole number above 0; give the original file')
+    """A whole number above 0 (and within 31 bits, as engines count) from config.json, where null counts as absent.
+
+    Raises BadInput without one.
+    """
+    value = stated(config, key, default)
+    if type(value) is not int or not 0 < value < 1 << 31:
+        raise wrong(key, value, "a whole number from 1 to 2,147,483,647")
     return value
+
+
+def decimal(config: Config, key: str, default: float | None = None) -> float:
+    """A finite number above 0 from config.json, where null counts as absent; raises BadInput without one."""
+    value = stated(config, key, default)
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise wrong(key, value, "a number above 0")
+    return float(value)
+
+
+def stated(config: Config, key: str, default: Any) -> Any:
+    value = config.get(key)
+    return default if value is None else value
+
+
+def wrong(key: str, value: Any, wanted: str) -> BadInput:
+    found = "is missing" if value is None else f"is {value!r}"
+    return BadInput(f'"{key}" {found} in config.json but must be {wanted}; give the original file')

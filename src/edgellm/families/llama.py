@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from edgellm.errors import BadInput, UsageError
-from edgellm.families.family import Config, Family, Floats, Sizes, Value, Weight, number
+from edgellm.families.family import Config, Family, Floats, Sizes, Value, Weight, decimal, number
 from edgellm.families.rope import llama3_factors, rope_of, scaling_metadata
 
 
@@ -50,7 +51,7 @@ def metadata(config: Config) -> dict[str, Value]:
         "feed_forward_length": s.feed_forward,
         "attention.head_count": s.heads,
         "attention.head_count_kv": s.kv_heads,
-        "attention.layer_norm_rms_epsilon": float(config.get("rms_norm_eps", 1e-6)),
+        "attention.layer_norm_rms_epsilon": decimal(config, "rms_norm_eps", 1e-6),
         "rope.dimension_count": s.head_dim,
         "vocab_size": s.vocab_tokens,
     }
@@ -69,15 +70,14 @@ def interleave_rotary(heads: int, rows: Floats) -> Floats:
     return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
-def weights(config: Config) -> list[Weight]:
+def weights(config: Config) -> Iterator[Weight]:
     s = sizes(config)
-    found = [Weight("token_embd.weight", ("model.embed_tokens.weight",), (s.vocab_tokens, s.hidden))]
+    yield Weight("token_embd.weight", ("model.embed_tokens.weight",), (s.vocab_tokens, s.hidden))
     for i in range(s.layers):
-        found += layer_weights(config, s, i)
-    found.append(Weight("output_norm.weight", ("model.norm.weight",), (s.hidden,)))
+        yield from layer_weights(config, s, i)
+    yield Weight("output_norm.weight", ("model.norm.weight",), (s.hidden,))
     if not s.tied:
-        found.append(Weight("output.weight", ("lm_head.weight",), (s.vocab_tokens, s.hidden)))
-    return found
+        yield Weight("output.weight", ("lm_head.weight",), (s.vocab_tokens, s.hidden))
 
 
 def layer_weights(config: Config, s: Sizes, layer: int) -> list[Weight]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgellm.errors import BadInput, UsageError
-from edgellm.families.family import Config, Floats, Value
+from edgellm.families.family import Config, Floats, Value, decimal
 
 # Kinds of scaling, and the settings without which each means nothing.
 REQUIRED = {
@@ -46,20 +46,19 @@ def rope_of(config: Config, context_tokens: int) -> Rope:
     if not isinstance(settings, dict):
         raise BadInput("the rope settings in config.json are not an object; give the original file")
     kind = settings.get("rope_type", settings.get("type", "default"))
-    if kind not in REQUIRED:
+    if not isinstance(kind, str) or kind not in REQUIRED:
         raise UsageError(
             f"rope scaling of kind {kind!r} is not supported for this family; "
             "make a GGUF with llama.cpp's convert_hf_to_gguf.py and give that"
         )
-    if missing := [key for key in REQUIRED[kind] if not isinstance(settings.get(key), int | float)]:
-        raise BadInput(
-            f"rope scaling of kind {kind!r} lacks {', '.join(missing)} in config.json; give the original file"
-        )
+    given = {key: decimal(settings, key) for key in REQUIRED[kind]}
+    if kind == "llama3" and given["low_freq_factor"] >= given["high_freq_factor"]:
+        raise BadInput("low_freq_factor in config.json is not below high_freq_factor; give the original file")
     if kind == "yarn":
         check_yarn(settings)
-    base = settings.get("rope_theta", config.get("rope_theta"))
-    original = settings.get("original_max_position_embeddings") or context_tokens
-    return Rope(kind, None if base is None else float(base), settings, int(original))
+    bases = [decimal(where, "rope_theta") for where in (settings, config) if where.get("rope_theta") is not None]
+    original = decimal(settings, "original_max_position_embeddings", context_tokens)
+    return Rope(kind, bases[0] if bases else None, settings, int(original))
 
 
 def check_yarn(settings: Mapping[str, Any]) -> None:
@@ -70,10 +69,11 @@ def check_yarn(settings: Mapping[str, Any]) -> None:
     """
     usual = {
         "extrapolation_factor": 1.0, "attention_factor": 0.1 * math.log(settings["factor"]) + 1.0,
-        "beta_fast": 32.0, "beta_slow": 1.0, "truncate": True,
+        "beta_fast": 32.0, "beta_slow": 1.0,
     }  # fmt: skip
-    stated = {key: settings[key] for key in usual if settings.get(key) is not None}
-    odd = [key for key, value in stated.items() if not math.isclose(value, usual[key], rel_tol=1e-4)]
+    stated = {key: decimal(settings, key) for key in usual if settings.get(key) is not None}
+    odd = [] if settings.get("truncate") in (None, True) else ["truncate"]
+    odd += [key for key, value in stated.items() if not math.isclose(value, usual[key], rel_tol=1e-4)]
     if settings.get("attention_factor") is None and settings.get("mscale") and settings.get("mscale_all_dim"):
         odd.append("mscale")
     if odd:

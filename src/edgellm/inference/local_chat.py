@@ -106,7 +106,13 @@ def open_chat(target: Target, options: RuntimeOptions, *, max_waiting: int = 64)
     tokenizer, template = target.tokenizer(), target.chat_template()
     runtime = target.open_runtime(options)
     try:
-        with LocalChat(runtime, tokenizer, template, max_waiting=max_waiting) as chat:
-            yield chat
+        chat = LocalChat(runtime, tokenizer, template, max_waiting=max_waiting)
+    except BaseException:
+        runtime.close()
+        raise
+    try:
+        yield chat
     finally:
+        # Not where an interrupt ends the waiting: a model that still computes must not be freed.
+        chat.close()
         runtime.close()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
 
 from edgellm.engines import open_runtime
 from edgellm.engines.protocol import Runtime, RuntimeOptions
 from edgellm.errors import BadInput, UsageError
 from edgellm.records.manifest import Manifest
 from edgellm.store import catalogue
+from edgellm.store.checkpoint import read_json
 
 if TYPE_CHECKING:
     from edgellm.language.chat_template import ChatTemplate
@@ -58,7 +62,10 @@ class Target:
 
         assert self.artifact is not None
         text = read_header(self.artifact).chat_template
-        return ChatTemplate(text) if text else None
+        try:
+            return ChatTemplate(text) if text else None
+        except BadInput as error:
+            raise BadInput(f"{self.artifact}: {error}") from error
 
 
 def resolve(target: str) -> Target:
@@ -75,10 +82,18 @@ def resolve(target: str) -> Target:
         return resolve_folder(path)
     if path.exists():
         raise UsageError(f"{path} is no kind of file that edgellm knows; give a .gguf, a recipe .toml or a folder")
-    known = ", ".join([*embedded, *catalogue.recipe_names()])
-    raise UsageError(
-        f"there is no file or folder {target!r}; give a bundle, a .gguf, a checkpoint folder or one of: {known}"
-    )
+    raise UsageError(f"there is no file or folder {target!r}; {advice(target, [*embedded, *catalogue.recipe_names()])}")
+
+
+def advice(target: str, known: list[str]) -> str:
+    """What was probably meant: a known name or a file of that folder; else all that could be."""
+    folder, name = Path(target).parent, Path(target).name
+    beside = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if near := difflib.get_close_matches(target, known, n=1, cutoff=0.7):
+        return f"did you mean {near[0]!r}?"
+    if near := difflib.get_close_matches(name, beside, n=1, cutoff=0.7):
+        return f"did you mean {str(folder / near[0])!r}?"
+    return f"give a bundle, a .gguf, a checkpoint folder or one of: {', '.join(dict.fromkeys(known))}"
 
 
 def resolve_folder(path: Path) -> Target:
@@ -89,7 +104,7 @@ def resolve_folder(path: Path) -> Target:
         return Target(manifest.name, "bundle", path, manifest.format, path / manifest.artifact, tokenizer)
     if (path / "model.onnx").is_file():
         return Target(name, "onnx", path, "onnx", path, path)
-    if (path / "config.json").is_file() and any(path.glob("*.safetensors*")):
+    if any(path.glob("*.safetensors*")):
         return Target(name, "checkpoint", path, tokenizer_folder=path)
     if (path / "tokenizer.json").is_file() or (path / "tokenizer.model").is_file():
         return Target(name, "tokenizer", path, tokenizer_folder=path)
@@ -101,11 +116,16 @@ def resolve_folder(path: Path) -> Target:
 
 def read_manifest(bundle: Path) -> Manifest:
     """The manifest of a bundle folder; raises BadInput if there is none or it cannot be read."""
+    path = bundle / MANIFEST
+    if not path.is_file():
+        raise BadInput(f"{bundle} has no {MANIFEST}, so it is no finished bundle; make it again with quantize")
+    document = read_json(path)
+    version, own = document.get("schema_version"), Manifest.model_fields["schema_version"].default
+    if type(version) is int and version > own:
+        raise BadInput(f"{path} has schema version {version} where this edgellm reads up to {own}; update edgellm")
     try:
-        return Manifest.model_validate_json((bundle / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(
-            f"{bundle} has no {MANIFEST}, so it is no finished bundle; make it again with quantize"
-        ) from None
-    except ValueError:
-        raise BadInput(f"{bundle / MANIFEST} is damaged; make the bundle again with quantize") from None
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "as a whole"
+        raise BadInput(f"{path} is damaged ({where}: {first['msg']}); make the bundle again with quantize") from None

@@ -48,20 +48,29 @@ class ChatTemplate:
         environment.globals["strftime_now"] = lambda form: now().strftime(form)
         try:
             self._template = environment.from_string(text)
-        except jinja2.TemplateError as error:
-            raise BadInput(f"the chat template cannot be read ({error}); fetch the model's files again") from error
+        except (jinja2.TemplateError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise BadInput(f"the chat template cannot be read ({reason}); fetch the model's files again") from error
 
     @classmethod
     def load(cls, folder: Path) -> ChatTemplate | None:
         """The template of a checkpoint folder: chat_template.jinja, or else the one in tokenizer_config.json;
-        None where there is none (a base model)."""
+        None where there is none (a base model). Raises BadInput, with the file, for one that is no template."""
         file = folder / "chat_template.jinja"
-        if file.is_file():
-            return cls(file.read_text(encoding="utf-8"))
-        found = read_json(folder / CONFIG).get("chat_template")
-        if isinstance(found, list):  # several named ones
-            found = {entry["name"]: entry["template"] for entry in found}.get("default")
-        return cls(found) if isinstance(found, str) else None
+        try:
+            if file.is_file():
+                return cls(file.read_text(encoding="utf-8"))
+            file = folder / CONFIG
+            found = read_json(file).get("chat_template")
+            if isinstance(found, list):  # several named ones
+                found = {entry["name"]: entry["template"] for entry in found}.get("default")
+            return cls(found) if isinstance(found, str) else None
+        except BadInput as error:
+            raise BadInput(f"{file}: {error}") from error
+        except (LookupError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"{file} holds no readable chat template ({error}); fetch the model's files again"
+            ) from error
 
     def encode(
         self,

@@ -123,6 +123,8 @@ def _piece(message: bytes) -> tuple[str, float, int]:
     name, score, kind = fields[_PIECE], fields.get(_SCORE, b"\0\0\0\0"), fields.get(_TYPE, NORMAL)
     if not (isinstance(name, bytes) and isinstance(score, bytes) and isinstance(kind, int)):
         raise ValueError("a piece has fields of other kinds")
+    if not NORMAL <= kind <= BYTE:
+        raise ValueError(f"a piece is of the unknown kind {kind}")
     return name.decode(), struct.unpack("<f", score)[0], kind
 
 

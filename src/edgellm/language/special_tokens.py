@@ -47,7 +47,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is no JSON ({error}); fetch the file again") from error
     if not isinstance(value, dict):
         raise BadInput(f"{path} does not hold a JSON object; fetch the file again")
@@ -70,8 +70,10 @@ def from_folder(folder: Path, added: Iterable[Mapping[str, Any]] = (), adds_bos:
     # A token with a role is special even where its entry forgets to say so.
     ids |= {name: by_name[name] for name in roles.values() if name in by_name}
     eos = read_json(folder / "generation_config.json").get("eos_token_id")
-    stops = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
-    return SpecialTokens(ids, roles, bool(config.get("add_bos_token", adds_bos)), stops)
+    stops = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    if not all(type(i) is int for i in stops):
+        raise BadInput(f"eos_token_id in {folder / 'generation_config.json'} is {eos!r}, no token id; fetch it again")
+    return SpecialTokens(ids, roles, bool(config.get("add_bos_token", adds_bos)), frozenset(stops))
 
 
 def _text(value: object) -> str | None:

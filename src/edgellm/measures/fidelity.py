@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgellm.engines.protocol import Feed, Logits, Runtime
 from edgellm.errors import UsageError
 from edgellm.measures.statistics import pooled_interval, ratio_interval
-from edgellm.records.results import Fidelity
+from edgellm.records.results import Fidelity, Interval
 
 Floats = NDArray[np.float64]
 WINDOW_TOKENS = 512
@@ -70,10 +70,22 @@ def compare(
     window_tokens: int = WINDOW_TOKENS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Fidelity]:
-    """Measure every artifact against the reference in one pass over the documents.
+    """Measure every artifact against the reference in one pass over the documents; see `tallies`."""
+    own, found, sizes = tallies(reference, artifacts, documents, window_tokens, on_progress)
+    return {name: summary(tally, own, sizes) for name, tally in found.items()}
 
-    All runtimes must share the vocabulary. Windows are independent: each starts from an empty sequence.
-    Raises UsageError when there is nothing to predict or vocabularies differ in size.
+
+def tallies(
+    reference: Runtime,
+    artifacts: Mapping[str, Runtime],
+    documents: Sequence[Document],
+    window_tokens: int = WINDOW_TOKENS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tally, dict[str, Tally], Floats]:
+    """The reference's own tally (nats alone), that of each artifact, and the UTF-8 bytes of each document.
+
+    All runtimes must share the vocabulary. Windows are independent: each starts from an empty sequence. A document
+    without a token to predict is left out. Raises UsageError when there is none, or vocabularies differ in size.
     """
     vocab_tokens = reference.info.vocab_tokens
     for name, runtime in artifacts.items():
@@ -85,18 +97,17 @@ def compare(
     documents = [d for d in documents if len(d.ids) > 1]
     if not documents:
         raise UsageError("the verification text holds no token to predict; give a longer text")
-    own, tallies = Tally(), {name: Tally() for name in artifacts}
+    own, found = Tally(), {name: Tally() for name in artifacts}
     for done, document in enumerate(documents):
         cuts = windows(document.ids, window_tokens)
         expected = [predictions(reference, inputs) for inputs, _ in cuts]
         targets = [np.asarray(t) for _, t in cuts]
         own.nats.append(surprise(expected, targets))
         for name, runtime in artifacts.items():
-            add(tallies[name], expected, [predictions(runtime, inputs) for inputs, _ in cuts], targets)
+            add(found[name], expected, [predictions(runtime, inputs) for inputs, _ in cuts], targets)
         if on_progress:
             on_progress(done + 1, len(documents))
-    sizes = np.array([d.utf8_bytes for d in documents], np.float64)
-    return {name: summary(tally, own, sizes) for name, tally in tallies.items()}
+    return own, found, np.array([d.utf8_bytes for d in documents], np.float64)
 
 
 def surprise(rows: Sequence[Logits], targets: Sequence[NDArray[np.int64]]) -> Floats:
@@ -111,6 +122,12 @@ def add(tally: Tally, expected: Sequence[Logits], got: Sequence[Logits], targets
     tally.kld.append(np.maximum(np.concatenate(kld), 0.0))
     tally.same_top.append(np.concatenate(same).astype(np.float64))
     tally.nats.append(surprise(got, targets))
+
+
+def kld_change(before: Tally, after: Tally) -> Interval:
+    """How much the mean KL divergence changes from one artifact to another, paired document by document, in nats."""
+    changes = np.array([float(a.sum() - b.sum()) for b, a in zip(before.kld, after.kld, strict=True)])
+    return ratio_interval(changes, np.array([len(k) for k in before.kld], np.float64))
 
 
 def summary(tally: Tally, own: Tally, sizes: Floats) -> Fidelity:

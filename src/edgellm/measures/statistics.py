@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap  # type: ignore[attr-defined]  # scipy does not declare its exports
 
 from edgellm.records.results import Interval, Spread
 
@@ -28,11 +28,8 @@ def ratio_interval(numerators: Floats, denominators: Floats) -> Interval:
     value = float(np.sum(numerators) / np.sum(denominators))
     if len(numerators) < 2:
         return Interval(value=value, low=value, high=value)
-    found = bootstrap(
-        (numerators, denominators), ratio, paired=True, vectorized=True, n_resamples=RESAMPLES,
-        method="percentile", rng=np.random.default_rng(SEED),
-    )  # fmt: skip
-    return Interval(value=value, low=float(found.confidence_interval.low), high=float(found.confidence_interval.high))
+    data = (numerators, denominators)
+    return bootstrapped(value, data, ratio, paired=True, vectorized=True, n_resamples=RESAMPLES)
 
 
 def pooled_interval(documents: Sequence[Floats], statistic: Callable[[Floats], float]) -> Interval:
@@ -47,10 +44,14 @@ def pooled_interval(documents: Sequence[Floats], statistic: Callable[[Floats], f
     def of(indices: NDArray[np.int64]) -> float:
         return statistic(np.concatenate([documents[i] for i in indices]))
 
-    found = bootstrap(
-        (np.arange(len(documents)),), of, vectorized=False, n_resamples=RESAMPLES // 4, method="percentile",
-        rng=np.random.default_rng(SEED),
-    )  # fmt: skip
+    return bootstrapped(value, (np.arange(len(documents)),), of, vectorized=False, n_resamples=RESAMPLES // 4)
+
+
+def bootstrapped(value: float, data: tuple[NDArray[Any], ...], statistic: Callable[..., Any], **how: Any) -> Interval:
+    # Here, since it takes a second to import and most verbs measure nothing.
+    from scipy.stats import bootstrap  # type: ignore[attr-defined]  # scipy does not declare its exports
+
+    found = bootstrap(data, statistic, method="percentile", rng=np.random.default_rng(SEED), **how)
     return Interval(value=value, low=float(found.confidence_interval.low), high=float(found.confidence_interval.high))
 
 

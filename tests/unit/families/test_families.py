@@ -26,7 +26,7 @@ def test_a_class_without_a_family_is_named_with_the_way_out() -> None:
 
 
 def test_every_llama_weight_has_one_source_and_one_name() -> None:
-    weights = FAMILY.weights(CONFIG)
+    weights = list(FAMILY.weights(CONFIG))
     assert len(weights) == 3 + 3 * 9
     assert len({w.name for w in weights}) == len({w.sources for w in weights}) == len(weights)
 
@@ -83,6 +83,12 @@ def test_rotating_pairs_after_interleaving_is_rotating_halves_before() -> None:
         ),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "truncate": False}}, UsageError),
         ({"rope_scaling": "linear"}, BadInput),
+        ({"rope_scaling": {"rope_type": ["linear"]}}, UsageError),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 0}}, BadInput),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": "8k"}}, BadInput),
+        ({"rope_scaling": {**LLAMA3, "low_freq_factor": 4.0}}, BadInput),
+        ({"rope_theta": float("nan")}, BadInput),
+        ({"max_position_embeddings": 1 << 40}, BadInput),
     ],
 )
 def test_a_configuration_that_would_be_computed_wrongly_is_refused(
@@ -90,6 +96,17 @@ def test_a_configuration_that_would_be_computed_wrongly_is_refused(
 ) -> None:
     with pytest.raises(error):
         FAMILY.check(CONFIG | change)
+
+
+@pytest.mark.parametrize("value", ["small", 0, -1e-6, float("nan"), float("inf"), True])
+def test_an_epsilon_that_is_no_positive_number_is_refused(value: object) -> None:
+    with pytest.raises(BadInput, match="rms_norm_eps"):
+        FAMILY.metadata(CONFIG | {"rms_norm_eps": value})
+
+
+def test_a_billion_layers_cost_nothing_before_the_first_is_looked_for() -> None:
+    weights = iter(FAMILY.weights(CONFIG | {"num_hidden_layers": 10**9}))
+    assert next(weights).name == "token_embd.weight"
 
 
 def test_rope_settings_of_transformers_5_are_read_as_the_older_ones() -> None:

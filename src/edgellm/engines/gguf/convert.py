@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,11 +15,11 @@ from gguf import GGMLQuantizationType as TensorType
 from numpy.typing import NDArray
 
 from edgellm.engines.gguf.vocabulary import read_vocabulary
-from edgellm.errors import BadInput, UsageError
+from edgellm.errors import BadInput, EdgellmError, UsageError
 from edgellm.families import family_of
 from edgellm.families.family import Family, Floats, Value, Weight
 from edgellm.store.atomic import file_aside
-from edgellm.store.checkpoint import Checkpoint, open_checkpoint
+from edgellm.store.checkpoint import Checkpoint, StoredTensor, open_checkpoint
 
 FILE_TYPES = {
     "F32": (TensorType.F32, gguf.LlamaFileType.ALL_F32),
@@ -34,8 +35,8 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
     """Write the checkpoint folder as the GGUF file `out`, with matrices in F32, F16 or BF16.
 
     `on_progress(done, total)` counts bytes of tensor data. Raises UsageError for another type name,
-    UnknownFamily for a class without a family file, BadInput for a checkpoint that is not whole or, in F16,
-    holds values beyond ±65,504; `out` stays as it was then.
+    UnknownFamily for a class without a family file, BadInput for a checkpoint that is not whole, holds NaN or
+    infinite weights or, in F16, values beyond ±65,504; `out` stays as it was then.
     """
     if type_name not in FILE_TYPES:
         raise UsageError(f"a checkpoint is converted to {', '.join(FILE_TYPES)}, not to {type_name}")
@@ -51,11 +52,12 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
             for tensor in tensors:
                 # The type counts; the NumPy type would only be used to guess it.
                 writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size_bytes, tensor.type)
-            add_general_metadata(writer, checkpoint, file_type)
-            add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
-            vocabulary.write(writer)
-            writer.write_header_to_file()
-            writer.write_kv_data_to_file()
+            with described_by(checkpoint):
+                add_general_metadata(writer, checkpoint, file_type)
+                add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
+                vocabulary.write(writer)
+                writer.write_header_to_file()
+                writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
             write_tensors(writer, tensors, checkpoint, on_progress)
         finally:
@@ -81,8 +83,7 @@ def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Pl
 
     Vectors stay in F32: engines compute with them in float32, and they weigh next to nothing.
     """
-    weights = family.weights(source.config)
-    check_complete(source, weights, family.ignored)
+    weights = needed_weights(source, family)
     tables = family.tables(source.config)
     return [Planned(name, table.shape, TensorType.F32, [table]) for name, table in tables.items()] + [
         Planned(w.name, w.shape, matrix_type if len(w.shape) > 1 else TensorType.F32, values_of(source, w))
@@ -90,23 +91,46 @@ def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Pl
     ]
 
 
-def check_complete(source: Checkpoint, weights: list[Weight], ignored: tuple[str, ...]) -> None:
-    """Every tensor that the family needs is there with its shape, and none is left over; raises BadInput."""
-    needed = {name: weight for weight in weights for name in weight.sources}
-    for name, weight in needed.items():
-        if name not in source.tensors:
-            raise BadInput(f"{source.folder} lacks the tensor {name} that its config.json implies; fetch it again")
-        if (found := source.tensors[name].shape) != weight.source_shape:
-            raise BadInput(
-                f"tensor {name} in {source.folder} has shape {found} where config.json implies "
-                f"{weight.source_shape}; give files of one and the same checkpoint"
-            )
-    for name in source.tensors.keys() - needed.keys():
-        if not name.endswith(ignored):
+def needed_weights(source: Checkpoint, family: Family) -> list[Weight]:
+    """The family's weights, of which every tensor is there with its shape, and none is left over; raises BadInput."""
+    needed: dict[str, Weight] = {}
+    weights = []
+    for weight in family.weights(source.config):
+        for name in weight.sources:
+            check_tensor(source, name, weight.source_shape)
+            needed[name] = weight
+        weights.append(weight)
+    for name in sorted(source.tensors.keys() - needed.keys()):
+        if not name.endswith(family.ignored):
             raise BadInput(
                 f"{source.folder} holds the tensor {name}, which {source.architecture} has no place for; "
                 "make a GGUF with llama.cpp's convert_hf_to_gguf.py and give that"
             )
+    return weights
+
+
+def check_tensor(source: Checkpoint, name: str, shape: tuple[int, ...]) -> None:
+    if name not in source.tensors:
+        raise BadInput(f"{source.folder} lacks the tensor {name} that its config.json implies; fetch it again")
+    if (found := source.tensors[name].shape) != shape:
+        raise BadInput(
+            f"tensor {name} in {source.folder} has shape {found} where config.json implies "
+            f"{shape}; give files of one and the same checkpoint"
+        )
+
+
+@contextmanager
+def described_by(folder: Path) -> Iterator[None]:
+    """What the official library stumbles over in the model card and generation_config.json, as BadInput."""
+    try:
+        yield
+    except (EdgellmError, OSError):
+        raise
+    except Exception as error:  # of yaml, json and struct, which share no base
+        raise BadInput(
+            f"README.md or generation_config.json in {folder} holds what no GGUF can ({' '.join(str(error).split())}); "
+            "mend or remove it"
+        ) from error
 
 
 def add_general_metadata(writer: gguf.GGUFWriter, folder: Path, file_type: gguf.LlamaFileType) -> None:
@@ -146,7 +170,7 @@ def write_tensors(
     writer.write_padding(file, file.tell())
     for tensor in tensors:
         for block in tensor.blocks:
-            data = encode(block, tensor.type, where)
+            data = encode(block, tensor, where)
             data.tofile(file)
             done += data.nbytes
             if on_progress:
@@ -159,17 +183,32 @@ def values_of(source: Checkpoint, weight: Weight) -> Iterator[Floats]:
     for name in weight.sources:
         stored = source.tensors[name]
         if weight.arrange is not None:
-            yield weight.arrange(stored.read_float32())
+            yield weight.arrange(finite_values(stored, slice(0, stored.shape[0])))
             continue
         rows = max(1, BLOCK_ELEMENTS * stored.shape[0] // stored.elements)
         for first in range(0, stored.shape[0], rows):
-            yield stored.read_float32(slice(first, first + rows))
+            yield finite_values(stored, slice(first, first + rows))
 
 
-def encode(values: Floats, tensor_type: TensorType, where: Path) -> NDArray[Any]:
+def finite_values(stored: StoredTensor, rows: slice) -> Floats:
+    """Some rows in float32; raises BadInput with the first place that holds NaN or infinity."""
+    with np.errstate(over="ignore"):  # an F64 beyond float32 becomes infinite, and is told below
+        values = stored.read_float32(rows)
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = np.argwhere(~finite)[0]
+        place = ", ".join(map(str, [rows.start + int(first[0]), *map(int, first[1:])]))
+        raise BadInput(
+            f"tensor {stored.name} in {stored.file} holds {values[tuple(first)]} at [{place}], so its weights "
+            "are damaged; fetch the file again or give another checkpoint"
+        )
+    return values
+
+
+def encode(values: Floats, tensor: Planned, where: Path) -> NDArray[Any]:
     """Round to nearest even into the type's bytes; raises BadInput if a value would become infinite."""
     try:
         with np.errstate(over="raise"):
-            return gguf.quantize(values, tensor_type)
+            return gguf.quantize(values, tensor.type)
     except FloatingPointError:
-        raise BadInput(f"{where} holds weights too large for F16; convert to BF16 or F32") from None
+        raise BadInput(f"{tensor.name} of {where} holds weights too large for F16; convert to BF16 or F32") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
 
 from edgellm.engines.gguf.reader import TensorInfo, read_index
 from edgellm.errors import BadInput, UsageError
@@ -75,11 +76,27 @@ class Header:
     def context_tokens(self) -> int:
         return self.of_architecture("context_length") or 0
 
-    @property
+    def flag(self, key: str, default: bool) -> bool:
+        """A yes or no of the metadata; raises BadInput for anything else."""
+        value = self.metadata.get(key, default)
+        if not isinstance(value, bool):
+            raise BadInput(f"{key} in {self.path} is neither true nor false; make the file again")
+        return value
+
+    def numbers(self, key: str, kinds: str) -> list[Any]:
+        """A list of numbers of the metadata, of NumPy's `kinds` of types ("f", "iu"), empty if it is not stated;
+        raises BadInput for anything else."""
+        value = self.metadata.get(key, np.empty(0, kinds[0]))
+        if not (isinstance(value, np.ndarray) and value.dtype.kind in kinds):
+            raise BadInput(f"{key} in {self.path} is no list of such numbers; make the file again")
+        found: list[Any] = value.tolist()
+        return found
+
+    @cached_property
     def tokens(self) -> list[str]:
         """The text of every token id; empty in a file without a vocabulary."""
         tokens = self.metadata.get("tokenizer.ggml.tokens", [])
-        if not isinstance(tokens, list):
+        if not (isinstance(tokens, list) and all(isinstance(text, str) for text in tokens)):
             raise BadInput(f"the vocabulary in {self.path} is no list of texts; make the file again")
         return tokens
 
@@ -93,12 +110,12 @@ class Header:
 
     @cached_property
     def scores(self) -> list[float]:
-        return [float(v) for v in self.metadata.get("tokenizer.ggml.scores", ())]
+        return self.numbers("tokenizer.ggml.scores", "f")
 
     @cached_property
     def token_types(self) -> list[int]:
         """Kinds of the tokens, as `gguf.TokenType` numbers them."""
-        return [int(v) for v in self.metadata.get("tokenizer.ggml.token_type", ())]
+        return self.numbers("tokenizer.ggml.token_type", "iu")
 
     @property
     def special_ids(self) -> dict[str, int]:
@@ -108,11 +125,11 @@ class Header:
 
     @property
     def add_bos(self) -> bool:
-        return bool(self.metadata.get("tokenizer.ggml.add_bos_token", self.tokenizer_model == "llama"))
+        return self.flag("tokenizer.ggml.add_bos_token", self.tokenizer_model == "llama")
 
     @property
     def add_space_prefix(self) -> bool:
-        return bool(self.metadata.get("tokenizer.ggml.add_space_prefix", self.tokenizer_model == "llama"))
+        return self.flag("tokenizer.ggml.add_space_prefix", self.tokenizer_model == "llama")
 
     @property
     def chat_template(self) -> str | None:
@@ -133,16 +150,37 @@ def tokenizer_of(header: Header) -> Tokenizer:
 
     Raises UsageError for a kind of vocabulary that cannot be rebuilt, BadInput for a damaged one.
     """
+    if header.metadata.get("general.type", "model") != "model":
+        raise not_a_model(header)
     if header.tokenizer_model != "llama":
         raise UsageError(
             f"{header.path} has a vocabulary of kind {header.tokenizer_model or 'none'}, which cannot be "
             "rebuilt exactly; give a GGUF with a SentencePiece vocabulary, or the bundle made from the checkpoint"
         )
+    try:
+        return rebuilt(header)
+    except BadInput as error:
+        raise BadInput(f"the vocabulary in {header.path} cannot be used: {error}") from error
+
+
+def not_a_model(header: Header) -> UsageError:
+    kind = header.metadata["general.type"]
+    return UsageError(f"{header.path} holds no model but a GGUF of the kind {kind}; give the GGUF of the model itself")
+
+
+def rebuilt(header: Header) -> Tokenizer:
+    """The tokenizer of a vocabulary of kind `llama`; raises BadInput where its lists or ids contradict each other."""
     ids = header.special_ids
     kinds = header.token_types or [int(gguf.TokenType.NORMAL)] * len(header.tokens)
     scores = header.scores or [0.0] * len(header.tokens)
     if not len(kinds) == len(scores) == len(header.tokens):
-        raise BadInput(f"the lists of the vocabulary in {header.path} differ in length; convert the model again")
+        raise BadInput("its lists differ in length; convert the model again")
+    if odd := set(kinds) - set(gguf.TokenType):
+        raise BadInput(f"it has a token of the unknown kind {min(odd)}; convert the model again")
+    if beyond := [role for role in ("bos", "eos", "eot", "eom", "unk") if ids.get(role, 0) >= len(kinds)]:
+        raise BadInput(
+            f"its {beyond[0]} token has the id {ids[beyond[0]]} of only {len(kinds)} tokens; convert the model again"
+        )
     return tokenizer_from_pieces(
         header.tokens,
         scores,

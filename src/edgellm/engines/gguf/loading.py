@@ -12,6 +12,8 @@ import llama_cpp
 
 from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import library
+from edgellm.engines.gguf.header import read_header
+from edgellm.engines.gguf.soundness import check_model_file, unknown_architecture
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import BadInput, EngineFailed, UsageError
 
@@ -56,20 +58,22 @@ def check_options(options: GgufOptions) -> None:
 
 
 def load_model(artifact: Path) -> Any:
-    """The `llama_model *` of a GGUF file, which the caller frees; raises BadInput if missing or damaged."""
+    """The `llama_model *` of a GGUF file, which the caller frees.
+
+    Raises BadInput if the file is missing or damaged, UsageError if it holds no model, UnknownFamily (one of these)
+    if llama.cpp does not know its architecture.
+    """
     library.start()
     if not artifact.is_file():
         raise BadInput(f"there is no file at {artifact}; give the path of a .gguf file")
-    with artifact.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise BadInput(f"{artifact} is not a GGUF file; make one with `edgellm quantize`")
+    check_model_file(read_header(artifact))
     library.log.clear()
     parameters = llama_cpp.llama_model_default_params()
     model = llama_cpp.llama_model_load_from_file(os.fsencode(artifact), parameters)
     if not model:
-        raise BadInput(
-            f"{artifact} cannot be loaded ({library.log.reason() or 'llama.cpp gave no reason'}); "
-            "fetch or make the file again"
+        reason = library.log.reason()
+        raise unknown_architecture(artifact, reason) or BadInput(
+            f"{artifact} cannot be loaded ({reason or 'llama.cpp gave no reason'}); fetch or make the file again"
         )
     return model
 

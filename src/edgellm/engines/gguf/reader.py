@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 import gguf
 import numpy as np
 
+from edgellm.engines.gguf.types import TENSOR_TYPES
 from edgellm.errors import BadInput
 
 MAX_DIMENSIONS = 4  # of ggml tensors
@@ -28,6 +30,10 @@ NUMBERS = {
     0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?",
     10: "<u8", 11: "<i8", 12: "<f8",
 }  # fmt: skip
+# ggml_type → name, weights of a block, bytes of a block; llama.cpp has types that the gguf library does not know yet.
+STORED = {int(t): (t.name, *gguf.GGML_QUANT_SIZES[t]) for t in gguf.GGMLQuantizationType} | {
+    t.number: (t.name, t.block_weights, t.block_bytes) for t in TENSOR_TYPES.values()
+}
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,8 @@ def read_index(path: Path) -> Index:
     with open(path, "rb") as f:
         magic = f.read(4)
         if magic != b"GGUF":
-            raise BadInput(
-                f"{path} is not a GGUF file: it begins with {magic!r}; give one made by edgellm or llama.cpp"
-            )
+            found = f"begins with {magic!r}" if magic else "is empty"
+            raise BadInput(f"{path} is not a GGUF file: it {found}; give one made by edgellm or llama.cpp")
         with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return IndexReader(path, data).read()
 
@@ -138,14 +143,18 @@ class IndexReader:
             raise BadInput(f"{self.path} is {kind}, which cannot be read; make it again with a current llama.cpp")
         tensor_count, key_count = self.number("Q"), self.number("Q")
         self.need(key_count, KEY_VALUE_MIN_BYTES, f"a table of {key_count:,} keys")
-        metadata = {self.text(): self.value(self.number("I")) for _ in range(key_count)}
+        metadata: dict[str, Any] = {}
+        for _ in range(key_count):
+            key = self.text()
+            if key in metadata:
+                self.fail(f"the key {key} stands there twice")
+            metadata[key] = self.value(self.number("I"))
         self.need(tensor_count, TENSOR_INFO_MIN_BYTES, f"an index of {tensor_count:,} tensors")
         infos = [self.tensor_info() for _ in range(tensor_count)]
         alignment = metadata.get("general.alignment", gguf.GGUF_DEFAULT_ALIGNMENT)
-        if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
+        if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
             self.fail(f"the alignment {alignment!r} is no power of two")
-        data_offset = -(-self.at // alignment) * alignment
-        return metadata, tuple(self.placed(info, data_offset) for info in infos)
+        return metadata, tuple(self.placed(infos, alignment))
 
     def tensor_info(self) -> TensorInfo:
         """One entry of the index, with its offset still counted from the start of the tensor data."""
@@ -154,21 +163,31 @@ class IndexReader:
             self.fail(f"tensor {name} has {dimensions:,} dimensions")
         columns_first = [self.number("Q") for _ in range(dimensions)]
         type_number, offset = self.number("I"), self.number("Q")
-        try:
-            tensor_type = gguf.GGMLQuantizationType(type_number)
-        except ValueError:
+        if type_number not in STORED:
             self.fail(f"tensor {name} has the type number {type_number}, unknown to this version")
-        block, block_bytes = gguf.GGML_QUANT_SIZES[tensor_type]
+        type_name, block, block_bytes = STORED[type_number]
         if columns_first and columns_first[0] % block:
-            self.fail(f"tensor {name} of type {tensor_type.name} has rows of {columns_first[0]:,} values")
+            self.fail(f"tensor {name} of type {type_name} has rows of {columns_first[0]:,} values")
         size_bytes = prod(columns_first) // block * block_bytes
-        return TensorInfo(name, tensor_type.name, tuple(reversed(columns_first)), size_bytes, offset)
+        return TensorInfo(name, type_name, tuple(reversed(columns_first)), size_bytes, offset)
 
-    def placed(self, info: TensorInfo, data_offset: int) -> TensorInfo:
-        offset = data_offset + info.offset
-        if offset + info.size_bytes > self.end:
-            raise BadInput(
-                f"{self.path} is cut short: tensor {info.name} ends at byte {offset + info.size_bytes:,} "
-                f"of {self.end:,}; fetch or make it again"
-            )
-        return TensorInfo(info.name, info.type, info.shape, info.size_bytes, offset)
+    def placed(self, infos: list[TensorInfo], alignment: int) -> Iterator[TensorInfo]:
+        """The tensors with offsets from the start of the file; each has to follow the one before, aligned."""
+        names: set[str] = set()
+        data_offset = due = -(-self.at // alignment) * alignment
+        for info in infos:
+            offset = data_offset + info.offset
+            if info.name in names:
+                self.fail(f"there are two tensors {info.name}")
+            names.add(info.name)
+            if offset + info.size_bytes > self.end:
+                raise BadInput(
+                    f"{self.path} is cut short: tensor {info.name} ends at byte {offset + info.size_bytes:,} "
+                    f"of {self.end:,}; fetch or make it again"
+                )
+            if offset != due:
+                self.fail(
+                    f"tensor {info.name} begins at byte {offset:,} where byte {due:,} is due, by the index that ends"
+                )
+            due += -(-info.size_bytes // alignment) * alignment
+            yield replace(info, offset=offset)

@@ -133,13 +133,16 @@ def special_tokens(folder: Path, config: Mapping[str, Any], tokens: list[str]) -
     It looks names up in `tokenizer.json` only, and it prefers the template of `tokenizer_config.json` to
     `chat_template.jinja`, which transformers does the other way round.
     """
-    special = gguf.SpecialVocab(folder, special_token_types=SPECIAL_KINDS, n_vocab=len(tokens))
+    template = folder / "chat_template.jinja"
+    try:
+        special = gguf.SpecialVocab(folder, special_token_types=SPECIAL_KINDS, n_vocab=len(tokens))
+        if template.is_file():
+            special.chat_template = template.read_text(encoding="utf-8")
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"the tokenizer files in {folder} are malformed ({error}); fetch them again") from error
     for kind in SPECIAL_KINDS:
         entry = config.get(f"{kind}_token")
         text = entry.get("content") if isinstance(entry, dict) else entry
         if kind not in special.special_token_ids and text in tokens:
             special.special_token_ids[kind] = tokens.index(text)
-    template = folder / "chat_template.jinja"
-    if template.is_file():
-        special.chat_template = template.read_text(encoding="utf-8")
     return special

@@ -9,6 +9,7 @@ import gguf
 import llama_cpp
 
 from edgellm.engines.gguf import library
+from edgellm.engines.gguf.soundness import unknown_architecture
 from edgellm.errors import EngineFailed, UsageError
 from edgellm.language.tokenizer import Tokenizer
 
@@ -17,7 +18,8 @@ class EngineVocabulary:
     """The vocabulary of a GGUF, loaded by llama.cpp without any weights. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Raises EngineFailed if llama.cpp refuses the file, UsageError if it holds no vocabulary."""
+        """Raises EngineFailed if llama.cpp refuses the file, UsageError if it holds no vocabulary or one of an
+        architecture that llama.cpp does not know."""
         library.start()
         library.log.clear()
         params = llama_cpp.llama_model_default_params()
@@ -25,7 +27,9 @@ class EngineVocabulary:
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             reason = library.log.reason() or "it gives no reason"
-            raise EngineFailed(f"llama.cpp cannot load the vocabulary of {path} ({reason}); convert the model again")
+            raise unknown_architecture(path, reason) or EngineFailed(
+                f"llama.cpp cannot load the vocabulary of {path} ({reason}); convert the model again"
+            )
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         if llama_cpp.llama_vocab_type(self._vocabulary) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             self.close()

@@ -161,6 +161,57 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path: Path, content: byte
         read_header(path)
 
 
+@pytest.mark.parametrize(
+    ("keys", "offsets", "message"),
+    [
+        ((b"k", b"k"), (), "the key k stands there twice"),
+        ((), ((b"t", 0), (b"t", 32)), "two tensors t"),
+        ((), ((b"t", 0), (b"u", 0)), "tensor u begins at byte"),
+        ((), ((b"t", 0), (b"u", 8)), "tensor u begins at byte"),
+        ((), ((b"t", 0), (b"u", 64)), "tensor u begins at byte"),
+    ],
+)
+def test_an_index_that_contradicts_itself_is_refused(
+    tmp_path: Path, keys: tuple[bytes, ...], offsets: tuple[tuple[bytes, int], ...], message: str
+) -> None:
+    """Each tensor, of one F32, has to follow the one before, at a multiple of 32."""
+    head = MAGIC_AND_VERSION + struct.pack("<QQ", len(offsets), len(keys))
+    head += b"".join(struct.pack("<Q1sIB", 1, key, 0, 5) for key in keys)
+    head += b"".join(struct.pack("<Q1sIQIQ", 1, name, 1, 1, 0, offset) for name, offset in offsets)
+    (tmp_path / "lying.gguf").write_bytes(head + bytes(256))
+    with pytest.raises(BadInput, match=message):
+        read_header(tmp_path / "lying.gguf")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("tokenizer.ggml.scores", "high", "no list of such numbers"),
+        ("tokenizer.ggml.scores", [1, 2], "no list of such numbers"),
+        ("tokenizer.ggml.token_type", [1.5], "no list of such numbers"),
+        ("tokenizer.ggml.add_bos_token", 1, "neither true nor false"),
+        ("tokenizer.ggml.tokens", [1], "no list of texts"),
+        ("tokenizer.ggml.bos_token_id", 3, "bos token has the id 3 of only 3"),
+        ("tokenizer.ggml.token_type", [1, 1, 0], "unknown kind 0"),
+    ],
+)
+def test_a_vocabulary_of_the_wrong_kinds_is_refused_with_its_file(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    path, writer = tmp_path / "kinds.gguf", gguf.GGUFWriter(tmp_path / "kinds.gguf", "llama")
+    vocabulary = {
+        "tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": ["<unk>", "a", "b"],
+        "tokenizer.ggml.scores": [0.0, -1.5, -2.5], "tokenizer.ggml.token_type": [2, 1, 1],
+    }  # fmt: skip
+    kind = gguf.GGUFValueType.get_type
+    for name, content in (vocabulary | {key: value}).items():
+        writer.add_key_value(name, content, kind(content), kind(content[0]) if isinstance(content, list) else None)
+    finish(writer)
+    with pytest.raises(BadInput, match=message) as refusal:
+        tokenizer_of(read_header(path))
+    assert str(path) in str(refusal.value)
+
+
 def test_no_file_cut_anywhere_gets_through(tiny_gguf: Path, tmp_path: Path) -> None:
     data = tiny_gguf.read_bytes()
     cut = tmp_path / "cut.gguf"

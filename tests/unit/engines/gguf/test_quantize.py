@@ -19,7 +19,7 @@ from edgellm.engines.gguf.quantize import CHILD, quantize
 from edgellm.engines.gguf.types import FILE_TYPES, TENSOR_TYPES
 from edgellm.errors import BadInput, EngineFailed, NoSpace, UsageError
 from edgellm.records.quantization import QuantizeReport
-from edgellm.store import digest, work
+from edgellm.store import digest, disk
 from tiny_gguf import VOCAB, dense_gguf, experts_gguf
 
 CHUNKS = np.random.default_rng(1).integers(0, VOCAB, (2, 64)).tolist()
@@ -235,7 +235,7 @@ def test_a_file_that_is_quantized_already_is_refused(tmp_path: Path, dense: Path
 
 def test_sources_that_are_no_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"no model")
-    with pytest.raises(BadInput, match="not a GGUF file that llama"):
+    with pytest.raises(BadInput, match="not a GGUF file"):
         quantize(tmp_path / "x.gguf", tmp_path / "out.gguf", "Q8_0")
     with pytest.raises(BadInput, match="there is no file"):
         quantize(tmp_path / "absent.gguf", tmp_path / "out.gguf", "Q8_0")
@@ -252,7 +252,7 @@ def test_a_disk_that_is_too_small_is_known_before_anything_is_written(
     usage = namedtuple("usage", "total used free")
     needed = quantize(dense, tmp_path / "out.gguf", "Q4_0").size_bytes
     (tmp_path / "out.gguf").unlink()
-    monkeypatch.setattr(work.shutil, "disk_usage", lambda _: usage(10**9, 0, needed - 1))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage(10**9, 0, needed - 1))
     with pytest.raises(NoSpace):
         quantize(dense, tmp_path / "out.gguf", "Q4_0")
     assert list(tmp_path.iterdir()) == []

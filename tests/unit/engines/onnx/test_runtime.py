@@ -245,7 +245,7 @@ def test_a_folder_without_a_graph_is_refused(checkpoint: Path) -> None:
     ("options", "reason"),
     [
         (OnnxOptions(provider="NoSuchProvider"), "has no NoSuchProvider, only"),
-        (OnnxOptions(context_tokens=17), "trained for 16 tokens"),
+        (OnnxOptions(context_tokens=17), "at most 16 tokens"),
         (OnnxOptions(context_tokens=-1), "cannot be negative"),
         (OnnxOptions(sequences=0), "at least 1"),
         (OnnxOptions(step_tokens=0), "at least 1"),
