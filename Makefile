@@ -11,7 +11,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 export LLAMA_CPP_BUILD_JOBS ?= $(JOBS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 demo: $(VENV)/.base
 	$(BIN)/edgellm demo --out demo
@@ -29,12 +29,18 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.base
 	$(BIN)/edgellm quantize tiny-ja --type Q8_0 --out demo/bench-bundle
 	$(BIN)/python benchmarks/decode_overhead.py demo/bench-bundle/model.gguf
+	PYTHONPATH=tests $(BIN)/python benchmarks/promptness.py
+
+# docs/cli.md, docs/recipe.md and what the READMEs show; `make docs DEMO=demo/demo.json` takes a new result first.
+docs: $(VENV)/.base
+	$(BIN)/python tools/make_docs.py $(if $(DEMO),--demo $(DEMO))
 
 $(VENV)/bin/python:
 	@tools/check_machine.sh "$(PYTHON)"
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: $(VENV)/bin/python pyproject.toml
+	@echo "Installing into $(VENV); where llama.cpp has to be compiled, this takes some minutes."
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 

@@ -280,7 +280,8 @@ def command(model: Path, tmp_path: Path) -> Iterator[Command]:
     )  # fmt: skip
     try:
         assert process.stderr is not None
-        ready = process.stderr.readline()
+        # A model that takes long to load is said to, in lines before.
+        ready = next(line for line in process.stderr if line.startswith("serving"))
         yield Command(process, ready, ready.rpartition(" ")[2].strip())
     finally:
         process.kill()

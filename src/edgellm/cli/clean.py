@@ -4,16 +4,37 @@ import json
 
 import click
 
+from edgellm.cli.progress import progress_on_stderr
+from edgellm.cli.verb import Verb, json_option
 
-@click.command("clean")
-@click.option("--older-than", "days", type=click.FloatRange(0), default=30, show_default=True, metavar="DAYS")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+@click.command(
+    "clean",
+    cls=Verb,
+    examples=["edgellm clean", "edgellm clean --older-than 0"],
+    json_keys={
+        "removed": "folders that were removed",
+        "freed_bytes": "bytes that they held",
+        "work": "the work folder",
+    },
+)
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="Days without use after which a step is removed; 0: every step.",
+)
+@json_option
 def clean(days: float, as_json: bool) -> None:
-    """Remove steps that were not used for so many days, and what killed runs left behind. Bundles stay."""
+    """Remove old steps, and what killed runs left behind, from the work folder. Bundles stay."""
     from edgellm.store.work import WorkFolder, default_root
 
     root = default_root()
-    removed, freed = WorkFolder(root).clean(days)
+    with progress_on_stderr() as progress, progress.work(f"clean {root}"):
+        removed, freed = WorkFolder(root).clean(days)
     if as_json:
         click.echo(json.dumps({"removed": removed, "freed_bytes": freed, "work": str(root)}, ensure_ascii=False))
     else:

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from edgellm.cli.verb import spelling
 from edgellm.errors import UsageError
 
 FILE = "edgellm.toml"
@@ -47,11 +48,6 @@ def by_parameter(command: click.Command, options: dict[str, Any]) -> dict[str, A
         if name not in names:
             raise UsageError(f"{FILE} sets {name!r} for {command.name}, {hint(name, [spelling(p) for p in declared])}")
     return {str(names[name]): value for name, value in options.items()}
-
-
-def spelling(option: click.Option) -> str:
-    """An option as a file writes it: `--prompt-tokens` is `prompt_tokens`."""
-    return option.opts[0].removeprefix("--").replace("-", "_")
 
 
 def hint(name: str, known: Sequence[str]) -> str:

@@ -9,8 +9,10 @@ from importlib import import_module
 import click
 
 from edgellm import __version__
-from edgellm.cli.configuration import by_parameter, configured
-from edgellm.errors import EdgellmError
+from edgellm.cli.configuration import by_parameter, configured, hint
+from edgellm.cli.stopping import Stop, say_stopped
+from edgellm.cli.verb import EXIT_CODES, Verb
+from edgellm.errors import EdgellmError, UsageError
 
 VERBS = {
     "demo": "the whole pipeline on the embedded model, offline, with a report",
@@ -33,58 +35,95 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(import_module(f"edgellm.cli.{cmd_name}"), cmd_name)
+        command: Verb = getattr(import_module(f"edgellm.cli.{cmd_name}"), cmd_name)
+        command.read_environment()
         if ctx and ctx.default_map and cmd_name in ctx.default_map:
             ctx.default_map[cmd_name] = by_parameter(command, ctx.default_map[cmd_name])
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in VERBS:
+            raise UsageError(f"the verb is {args[0]!r}, {hint(args[0], list(VERBS))}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="VERB ...",
+    epilog="Begin with `edgellm demo`. `edgellm VERB --help` explains a verb.",
+)
 @click.version_option(__version__, prog_name="edgellm")
 def cli() -> None:
     """From a Japanese language model's published checkpoint to a verified, measured, offline service.
 
-    TARGET is a bundle folder, a .gguf, an ONNX folder, a Hugging Face checkpoint folder, a recipe, or
-    tiny-ja (the embedded model).
+    Most verbs take a TARGET: tiny-ja (the embedded model), a bundle folder, a .gguf, an ONNX folder, a Hugging Face
+    checkpoint folder, or a recipe (its name or .toml file).
     """
 
 
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and an exit code."""
+    stop = Stop()
     try:
-        cli(standalone_mode=False, auto_envvar_prefix="EDGELLM", default_map=configured(list(VERBS)))
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("edgellm: stopped", err=True)
-        sys.exit(130)
-    except EdgellmError as error:
-        click.echo(f"edgellm: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has gone (`edgellm … | head`): nothing more to say.
-        sys.stderr.close()
-        sys.exit(1)
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        click.echo(f"edgellm: {error.strerror or error}{where}; check the path, its rights and the disk", err=True)
-        sys.exit(1)
-    except Exception as error:
-        if os.environ.get("EDGELLM_DEBUG"):
-            raise
-        click.echo(
-            f"edgellm: an error that edgellm did not expect ({type(error).__name__}: {error}); "
-            "run again with EDGELLM_DEBUG=1 and report what it prints",
-            err=True,
-        )
-        sys.exit(1)
+        stop.listen()
+        cli(standalone_mode=False, default_map=configured(list(VERBS)))
+        code = 0
+    except BaseException as error:
+        stop.end_if_asked()
+        code = told(error)
+    stop.let_go()
+    sys.exit(code)
+
+
+def told(error: BaseException) -> int:
+    """Say on stderr what went wrong, and give the exit code; for debugging the unexpected is raised again."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return 2
+        case click.ClickException():
+            click.echo(f"edgellm: {usage_sentence(error)}", err=True)
+            return 2
+        case click.Abort() | KeyboardInterrupt():
+            say_stopped()
+            return 130
+        case EdgellmError():
+            click.echo(f"edgellm: {error}", err=True)
+            return error.exit_code
+        case BrokenPipeError():
+            # The reader of our output has gone (`edgellm … | head`): nothing more to say.
+            sys.stderr.close()
+            return 1
+        case OSError():
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"edgellm: {error.strerror or error}{where}; check the path, its rights and the disk", err=True)
+            return 1
+        case Exception() if not os.environ.get("EDGELLM_DEBUG"):
+            click.echo(
+                f"edgellm: an error that edgellm did not expect ({type(error).__name__}: {error}); "
+                "run again with EDGELLM_DEBUG=1 and report what it prints",
+                err=True,
+            )
+            return 1
+    raise error
+
+
+def usage_sentence(error: click.ClickException) -> str:
+    """What click says of a wrong call, in one line, and where to read on."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edgellm"
+    return said if said.endswith("?") else f"{said}; see `{path} --help`"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgellm.cli.progress import progress_on_stderr
+from edgellm.cli.verb import CONVERTIBLE, Verb, json_option, threads_option
 from edgellm.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
@@ -23,26 +24,86 @@ def parse_tensor_types(texts: tuple[str, ...]) -> dict[str, str]:
     return {pattern: type_name for pattern, _, type_name in pairs}
 
 
-@click.command("quantize")
+@click.command(
+    "quantize",
+    cls=Verb,
+    arguments={"TARGET": CONVERTIBLE},
+    examples=[
+        "edgellm quantize tiny-ja --out my-bundle",
+        "edgellm quantize ./my-checkpoint --type Q5_K_M --calibration my-text.txt --out my-bundle",
+        "edgellm quantize ./my-checkpoint --tensor-type ffn_down=Q6_K --gate none --out my-bundle",
+    ],
+    json_keys={
+        "bundle": "the bundle folder; null when the gate said no",
+        "artifact": "the file in it that an engine loads; null when the gate said no",
+        "size_bytes": "size of the artifact; null when the gate said no",
+        "bits_per_weight": "bits of all tensors, divided by the number of weights; null when the gate said no",
+        "verdict.passed": "whether every check passed",
+        "verdict.checks[].name": "what was checked",
+        "verdict.checks[].passed": "whether it passed",
+        "verdict.checks[].value": "what was found: a number, a text or null",
+        "verdict.checks[].limit": "what it was held to: a number, a text or null",
+        "reused": "stages whose product was there already",
+    },
+)
 @click.argument("target")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle folder to make.")
-@click.option("--format", "format_name", type=click.Choice(["gguf", "onnx"]), help="What the recipe says.")
-@click.option("--type", "type_name", help="Any llama.cpp type, such as Q4_K_M; what the recipe says.")
-@click.option("--tensor-type", multiple=True, metavar="PATTERN=T", help="Type of tensors that match; repeatable.")
-@click.option("--calibration", metavar="FILE|self|none", help="Text for the importance matrix; shipped text.")
-@click.option("--gate", type=click.Choice(["recipe", "none"]), default="recipe", show_default=True)
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The bundle folder to make; a bundle that is there is replaced.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["gguf", "onnx"]),
+    show_default="the recipe's",
+    help="Format of the artifact; onnx needs the extra [onnx] and is F32.",
+)
+@click.option(
+    "--type",
+    "type_name",
+    metavar="TYPE",
+    show_default="the recipe's",
+    help="Quantization type of llama.cpp, such as Q8_0, Q5_K_M, Q4_K_M or IQ4_XS.",
+)
+@click.option(
+    "--tensor-type",
+    multiple=True,
+    metavar="PATTERN=TYPE",
+    help="Type of the tensors whose name the regular expression finds; may be given several times, the "
+    "first that matches decides.",
+)
+@click.option(
+    "--calibration",
+    metavar="FILE|shipped|self|none",
+    show_default="the recipe's",
+    help="Text for the importance matrix: a UTF-8 file, the text that ships, self (the model generates it), or none.",
+)
+@click.option(
+    "--gate",
+    type=click.Choice(["recipe", "none"]),
+    default="recipe",
+    show_default=True,
+    help="Limits that the result must keep: the recipe's, or none.",
+)
+@threads_option
+@json_option
 def quantize(
     target: str, out: Path, format_name: Format | None, type_name: str | None, tensor_type: tuple[str, ...],
     calibration: str | None, gate: str, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a verified bundle from a checkpoint, a GGUF or a recipe.
 
-    Steps that were made before are reused. When the quality gate says no, nothing is written to --out, the
-    reasons are printed and the exit code is 3.
+    Converts, calibrates, quantizes, and measures on Japanese text how far the result is from the original. Steps
+    that were made before are reused. A checkpoint or .gguf of yours is held to the recipe `default`: Q4_K_M,
+    calibrated on the text that ships, wide limits.
+
+    Exit code 3 when the gate says no: the reasons are printed and nothing is written to --out.
     """
-    from edgellm.build.pipeline import Order, build
+    from edgellm.build.order import Order
+    from edgellm.build.pipeline import build
     from edgellm.records.results import Verdict
     from edgellm.store.work import WorkFolder, default_root
 

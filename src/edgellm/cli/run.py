@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 from edgellm.cli.progress import progress_on_stderr
+from edgellm.cli.stopping import own_interrupts
+from edgellm.cli.verb import LOADABLE, Verb, json_option, threads_option
 
 if TYPE_CHECKING:
     from edgellm.inference.chat import Delta, Message, SamplingOptions, Usage
@@ -24,28 +27,65 @@ class Answer:
     usage: Usage | None = None
 
 
-@click.command("run")
+@click.command(
+    "run",
+    cls=Verb,
+    arguments={"TARGET": LOADABLE, "PROMPT": "What to answer; without it a chat begins."},
+    examples=['edgellm run tiny-ja "日本の首都はどこですか。"', "edgellm run my-bundle"],
+    json_keys={
+        "text": "the answer",
+        "reasoning": "what the model thought before, if it does so",
+        "usage.prompt_tokens": "tokens of the prompt, chat template included",
+        "usage.completion_tokens": "tokens of the answer, reasoning included",
+    },
+)
 @click.argument("target")
 @click.argument("prompt", required=False)
 @click.option("--system", help="What the model is told before the conversation.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Longest answer; what fits in the context.")
-@click.option("--temperature", type=click.FloatRange(0), help="0: always the likeliest token. What the model advises.")
-@click.option("--seed", type=click.IntRange(0), help="The same seed gives the same answer.")
-@click.option("--context", type=click.IntRange(0), default=0, help="Tokens of the whole conversation; the model's.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, when the answer is complete.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="what the context holds",
+    help="Longest answer, in tokens.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    metavar="T",
+    show_default="what the model advises",
+    help="How freely tokens are drawn; 0: always the likeliest.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    show_default="another each time",
+    help="The same seed gives the same answer.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Room for the conversation, in tokens; 0: the model's own.",
+)
+@threads_option
+@json_option
 def run(
     target: str, prompt: str | None, system: str | None, max_tokens: int | None, temperature: float | None,
     seed: int | None, context: int, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """One answer in the terminal, streamed; without a PROMPT a small chat.
+    """Answer a prompt in the terminal, streamed; without a prompt, chat.
 
     The answer goes to stdout, the model's reasoning to stderr. In the chat, Ctrl-C stops an answer and, at
-    the prompt, ends the chat, as do /quit and the end of the input.
+    the prompt, ends the chat, as do /quit and the end of the input. A checkpoint is converted to an F16 GGUF first.
     """
+    from contextlib import ExitStack
     from dataclasses import asdict, replace
 
-    from edgellm.build.pipeline import open_target
+    from edgellm.build.opening import open_target
     from edgellm.engines.protocol import RuntimeOptions
     from edgellm.errors import UsageError
     from edgellm.inference.advice import advised_sampling
@@ -54,34 +94,51 @@ def run(
 
     if as_json and prompt is None:
         raise UsageError("--json prints one answer; give the PROMPT that it answers")
-    with progress_on_stderr() as progress:
-        model = open_target(target, progress)
-    sampling = replace(advised_sampling(model), seed=seed)
-    if temperature is not None:
-        sampling = replace(sampling, temperature=temperature)
     messages = [Message("system", system)] if system else []
-    with open_chat(model, RuntimeOptions(context, 1, threads)) as chat:
+    with ExitStack() as opened:
+        with progress_on_stderr() as progress:
+            model = open_target(target, progress)
+            with progress.work(f"load {model.name}"):
+                chat = opened.enter_context(open_chat(model, RuntimeOptions(context, 1, threads)))
+        sampling = replace(advised_sampling(model), seed=seed)
+        if temperature is not None:
+            sampling = replace(sampling, temperature=temperature)
         if prompt is None:
-            converse(chat, messages, sampling, max_tokens)
+            with own_interrupts():
+                converse(chat, messages, sampling, max_tokens)
             return
         answer = Answer()
-        show(chat.stream([*messages, Message("user", prompt)], sampling, max_tokens), answer, quiet=as_json)
+        deltas = chat.stream([*messages, Message("user", prompt)], sampling, max_tokens)
+        show(awaited(deltas, whole=as_json), answer, quiet=as_json)
     if as_json:
         click.echo(json.dumps(asdict(answer), ensure_ascii=False))
 
 
+def awaited(deltas: Iterable[Delta], *, whole: bool = False) -> Iterator[Delta]:
+    """The same deltas; stderr shows that work goes on until the first of them has come, or the whole answer."""
+    rest = iter(deltas)
+    with progress_on_stderr() as progress, progress.work("answer" if whole else "read the prompt"):
+        come = list(rest if whole else islice(rest, 1))
+    yield from come
+    yield from rest
+
+
 def show(deltas: Iterable[Delta], answer: Answer, quiet: bool = False) -> None:
     """Gather an answer as it comes and, unless `quiet`, print it."""
-    for delta in deltas:
-        if answer.reasoning and delta.content and not answer.text and not quiet:
-            click.echo(err=True)
-        answer.text += delta.content
-        answer.reasoning += delta.reasoning
-        answer.usage = delta.usage or answer.usage
-        if delta.reasoning and not quiet:
-            click.secho(delta.reasoning, nl=False, err=True, dim=True)
-        if delta.content and not quiet:
-            click.echo(delta.content, nl=False)
+    try:
+        for delta in deltas:
+            if answer.reasoning and delta.content and not answer.text and not quiet:
+                click.echo(err=True)
+            answer.text += delta.content
+            answer.reasoning += delta.reasoning
+            answer.usage = delta.usage or answer.usage
+            if delta.reasoning and not quiet:
+                click.secho(delta.reasoning, nl=False, err=True, dim=True)
+            if delta.content and not quiet:
+                click.echo(delta.content, nl=False)
+    finally:
+        if answer.reasoning and not answer.text and not quiet:
+            click.echo(err=True)  # what is said after an interrupt begins a line
     if not quiet:
         click.echo()
 
@@ -107,7 +164,7 @@ def converse(chat: LocalChat, messages: list[Message], sampling: SamplingOptions
         answer = Answer()
         with closing(chat.stream(messages, sampling, max_tokens)) as deltas:
             try:
-                show(deltas, answer)
+                show(awaited(deltas), answer)
             except KeyboardInterrupt:
                 click.echo("\n(stopped)", err=True)
             except PromptTooLong as error:

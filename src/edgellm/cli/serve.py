@@ -5,32 +5,70 @@ from pathlib import Path
 import click
 
 from edgellm.cli.progress import progress_on_stderr
+from edgellm.cli.verb import LOADABLE, Verb, threads_option
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-@click.command("serve")
+@click.command(
+    "serve",
+    cls=Verb,
+    arguments={"TARGET": LOADABLE},
+    examples=["edgellm serve tiny-ja", "edgellm serve my-bundle --host 0.0.0.0 --port 8000 --api-key-file keys.txt"],
+)
 @click.argument("target")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
-@click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="Requests decoded together.")
-@click.option("--context", type=click.IntRange(0), default=0, help="Tokens of prompt and answer; the model's.")
-@click.option("--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Requests that may wait.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    metavar="N",
+    help="Port to listen on; 0: a free one, which the ready line names.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Requests that are answered at the same time.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Room for prompt and answer of one request, in tokens; 0: the model's own.",
+)
+@click.option(
+    "--max-queue",
+    type=click.IntRange(0),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Requests that may wait; one more is told to come back later (429).",
+)
 @click.option(
     "--api-key-file",
     type=click.Path(path_type=Path),
-    help="One key a line; then only those who send one may ask.",
+    metavar="FILE",
+    help="File with one key a line; then only requests that send one are answered.",
 )
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores.")
+@threads_option
 def serve(
     target: str, host: str, port: int, parallel: int, context: int, max_queue: int, api_key_file: Path | None,
     threads: int,
 ) -> None:  # fmt: skip
-    """OpenAI-compatible server: /health, /v1/models, /v1/chat/completions, /v1/completions.
+    """Serve a model over HTTP, for clients of OpenAI's API.
 
-    Says on stderr when it listens: serving NAME on http://HOST:PORT. Ctrl-C ends it.
+    Paths: /health, /v1/models, /v1/chat/completions, /v1/completions. When it listens, it says so on stderr:
+    serving NAME on http://HOST:PORT. Ctrl-C ends it. A checkpoint is converted to an F16 GGUF first.
     """
-    from edgellm.build.pipeline import open_target
+    from contextlib import ExitStack
+
+    from edgellm.build.opening import open_target
     from edgellm.engines.protocol import RuntimeOptions
     from edgellm.inference.advice import advised_sampling
     from edgellm.inference.local_chat import open_chat
@@ -45,10 +83,13 @@ def serve(
             f"edgellm: anyone who reaches {host} may use the model; give --api-key-file to prevent it",
             err=True,
         )
-    with progress_on_stderr() as progress:
-        model = open_target(target, progress)
-    sock = bind(host, port)
-    with open_chat(model, RuntimeOptions(context, parallel, threads), max_waiting=max_queue) as chat:
+    with ExitStack() as opened:
+        with progress_on_stderr() as progress:
+            model = open_target(target, progress)
+            sock = bind(host, port)
+            with progress.work(f"load {model.name}"):
+                options = RuntimeOptions(context, parallel, threads)
+                chat = opened.enter_context(open_chat(model, options, max_waiting=max_queue))
         service = Service(model.name, chat, advised_sampling(model))
         server = Server(
             create_app(service, keys),

@@ -4,18 +4,39 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgellm.cli.progress import progress_on_stderr
+from edgellm.cli.verb import READABLE, Verb, json_option
+
 if TYPE_CHECKING:
     from edgellm.records.inspection import Inspection
 
 
-@click.command("show")
+@click.command(
+    "show",
+    cls=Verb,
+    arguments={"TARGET": READABLE},
+    examples=["edgellm show tiny-ja", "edgellm show my-bundle --json"],
+    json_keys={
+        "kind": "`bundle`, `gguf`, `onnx`, `checkpoint` or `tokenizer`",
+        "architecture": "as the files name it",
+        "parameters": "number of weights",
+        "active_parameters": "weights that take part in one token",
+        "context_tokens": "longest context that the model was made for",
+        "vocab_tokens": "size of the vocabulary",
+        "tensors[].name": "name of a tensor",
+        "tensors[].type": "how it is stored",
+        "tensors[].shape": "rows before columns",
+        "tokenizer": "kind, size, special tokens and chat template; null where there is none",
+    },
+)
 @click.argument("target")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def show(target: str, as_json: bool) -> None:
-    """What is inside a model, without loading its weights: sizes, tensors, tokenizer."""
+    """Tell what is inside a model, without loading its weights: sizes, tensors, tokenizer."""
     from edgellm.build.inspection import inspect
 
-    found = inspect(target)
+    with progress_on_stderr() as progress, progress.work(f"read {target}"):
+        found = inspect(target)
     if as_json:
         click.echo(found.model_dump_json())
     else:

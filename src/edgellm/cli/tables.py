@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
-    from edgellm.records.results import Check, EngineTest, FormatRow
+    from edgellm.records.results import Check, DemoResult, EngineTest, FormatRow
+
+LADDER = ("type", "MB", "bits/weight", "mean KLD", "same top %", "bits/byte", "tok/s", "char/s")
 
 
 def shown(value: float | str | None) -> str:
@@ -26,16 +28,37 @@ def print_checks(checks: Sequence[Check]) -> None:
     Console().print(table)
 
 
-def print_ladder(rows: Sequence[FormatRow]) -> None:
-    table = Table("type", "MB", "bits/weight", "mean KLD", "same top %", "bits/byte", "tok/s", "char/s", box=None)
-    for row in rows:
-        decode = next(t for t in row.bench.results if t.test.startswith("tg"))
-        table.add_row(
-            row.type, f"{row.size_bytes / 1e6:.2f}", f"{row.bits_per_weight:.2f}", f"{row.mean_kld:.5f}",
-            f"{row.same_top_percent:.1f}", f"{row.bits_per_byte:.4f}", f"{row.decode_tokens_per_s:.0f}",
-            f"{decode.characters_per_s or 0:.0f}",
-        )  # fmt: skip
-    Console().print(table)
+def ladder_cells(row: FormatRow) -> tuple[str, ...]:
+    """One rung of the ladder under the headings of `LADDER`; a speed that does not hold is in parentheses."""
+    decode = next(t for t in row.bench.results if t.test.startswith("tg"))
+    speeds = [f"{rate:.0f}" for rate in (row.decode_tokens_per_s, decode.characters_per_s or 0)]
+    return (
+        row.type, f"{row.size_bytes / 1e6:.2f}", f"{row.bits_per_weight:.2f}", f"{row.mean_kld:.5f}",
+        f"{row.same_top_percent:.1f}", f"{row.bits_per_byte:.4f}",
+        *(speed if row.bench.valid else f"({speed})" for speed in speeds),
+    )  # fmt: skip
+
+
+def print_demo(result: DemoResult, console: Console | None = None) -> None:
+    """The ladder, the machine that it was measured on, the answer, and where everything is."""
+    console = console or Console()
+    table = Table(LADDER[0], *(Column(name, justify="right") for name in LADDER[1:]), box=None, pad_edge=False)
+    for row in result.formats:
+        table.add_row(*ladder_cells(row))
+    console.print(table)
+    said = [
+        "",
+        f"on {result.machine['cpu']}, cores: {result.machine['cores']}",
+        f"Q: {result.question}",
+        f"A: {result.reply}",
+        "",
+        f"bundle: {result.bundle}",
+        f"report: {result.report}",
+        f"{result.elapsed_s:.0f} s in all",
+    ]
+    if not all(row.bench.valid for row in result.formats):
+        said.insert(1, "speeds in parentheses do not hold: other programs kept the processor busy")
+    console.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_engine_tests(rows: Sequence[EngineTest]) -> None:

@@ -5,17 +5,30 @@ from pathlib import Path
 import click
 
 from edgellm.cli.progress import progress_on_stderr
+from edgellm.cli.verb import Verb, json_option
 from edgellm.errors import GateFailed
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    cls=Verb,
+    arguments={"BUNDLE": "A bundle folder, as `quantize` makes it."},
+    examples=["edgellm verify my-bundle", "edgellm verify my-bundle --reference ./my-checkpoint"],
+    json_keys={
+        "passed": "whether every check passed",
+        "checks[].name": "what was checked",
+        "checks[].passed": "whether it passed",
+        "checks[].value": "what was found: a number, a text or null",
+        "checks[].limit": "what it was held to: a number, a text or null",
+    },
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--reference", metavar="TARGET", help="Measure fidelity again, against this checkpoint or GGUF.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--reference", metavar="TARGET", help="Measure fidelity again, against this checkpoint, .gguf or recipe.")
+@json_option
 def verify(bundle: Path, reference: str | None, as_json: bool) -> None:
     """Check a bundle: digests, structure, tokenizer round trip, that it generates, and with --reference fidelity.
 
-    Exit code 3 when a check fails.
+    Fidelity is held to the gate that the bundle was made with. Exit code 3 when a check fails.
     """
     from edgellm.build.verification import verify_bundle
     from edgellm.store.work import WorkFolder, default_root
@@ -29,4 +42,6 @@ def verify(bundle: Path, reference: str | None, as_json: bool) -> None:
 
         print_checks(verdict.checks)
     if not verdict.passed:
-        raise GateFailed(f"{bundle} did not pass: {', '.join(c.name for c in verdict.checks if not c.passed)}", verdict)
+        from edgellm.build.pipeline import reasons
+
+        raise GateFailed(f"{bundle} did not pass: {reasons(verdict)}; fetch or make the bundle again", verdict)

@@ -1,0 +1,201 @@
+"""What people read is true: documents, help texts, examples and promised keys are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import make_docs
+from demo_results import sample
+from edgellm import errors
+from edgellm.cli.main import VERBS, cli
+from edgellm.cli.verb import EXIT_CODES, VARIABLES, Verb
+from quick_build import make_quick_build, one_core
+
+ROOT = make_docs.ROOT
+READMES = [ROOT / "README.md", ROOT / "README.ja.md"]
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+ALL_VERBS = {verb.name: verb for verb in make_docs.verbs()}
+
+
+@pytest.fixture(params=list(VERBS))
+def verb(request: pytest.FixtureRequest) -> Verb:
+    return ALL_VERBS[request.param]
+
+
+@pytest.mark.parametrize("name", ["docs/cli.md", "docs/recipe.md", "README.md", "README.ja.md"])
+def test_a_page_is_what_the_code_makes_of_it(name: str) -> None:
+    path = ROOT / name
+    assert path.read_text(encoding="utf-8") == make_docs.pages()[path], f"{name} is not up to date: run `make docs`"
+
+
+def test_what_the_readme_shows_is_what_the_demo_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgellm.cli.tables import print_demo
+    from edgellm.records.results import DemoResult
+
+    print_demo(DemoResult.model_validate_json(make_docs.DEMO.read_text(encoding="utf-8")))
+    printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
+    assert printed in READMES[0].read_text(encoding="utf-8")
+
+
+def test_every_key_of_a_recipe_is_explained() -> None:
+    sections = make_docs.record_sections(make_docs.recipe.Recipe, "")
+    rows = [line for section in sections for line in section.splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(len(record.model_fields) for record in recipe_records())
+    assert not [row for row in rows if row.endswith("|  |")]
+
+
+def recipe_records() -> list[Any]:
+    recipe = make_docs.recipe
+    return [recipe.Recipe, recipe.Source, recipe.Quantization, recipe.Gate]
+
+
+def test_every_argument_and_option_is_explained_and_every_verb_has_an_example(verb: Verb) -> None:
+    context = click.Context(verb)
+    metavars = [a.make_metavar(context).strip("[]") for a in verb.params if isinstance(a, click.Argument)]
+    assert list(verb.arguments) == metavars
+    assert all(option.help and option.help.endswith(".") for option in verb.options)
+    assert verb.examples
+
+
+def parse(words: list[str]) -> click.Context:
+    """Let click read a command line, without running it; a redirection at its end is the shell's."""
+    if "<" in words or ">" in words:
+        words = words[:-2]
+    assert words[0] == "edgellm"
+    return ALL_VERBS[words[1]].make_context(words[1], words[2:])
+
+
+def test_a_default_is_shown_once_in_the_help(verb: Verb) -> None:
+    out = ["--out", "x"] if any(option.opts == ["--out"] for option in verb.options) else []
+    context = parse(["edgellm", str(verb.name), *["x"] * len(verb.arguments), *out])
+    for option in verb.options:
+        assert "default" not in (option.help or "")
+        if not (option.show_default or option.required):
+            assert not context.params[str(option.name)], f"{option.opts[0]} has a default that the help does not show"
+
+
+def test_the_examples_of_the_help_are_accepted(verb: Verb) -> None:
+    for line in verb.examples:
+        words = shlex.split(line)
+        assert words[1] == verb.name
+        parse(words)
+
+
+def commands(readme: Path) -> list[list[str]]:
+    blocks = SHELL.findall(readme.read_text(encoding="utf-8"))
+    return [words for line in "".join(blocks).splitlines() if (words := shlex.split(line, comments=True))]
+
+
+def test_both_readmes_give_the_same_commands() -> None:
+    assert commands(READMES[0]) == commands(READMES[1])
+    assert commands(READMES[0])[:2] == [["make", "demo"], ["make", "test"]]
+
+
+def test_the_commands_of_the_readme_are_accepted() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for words in commands(READMES[0]):
+        if words[0] == "edgellm":
+            parse(words)
+        elif words[0] == "make":
+            assert words[1] in targets
+        else:
+            assert words[0] in ("source", "curl", "pip")
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_verbs_and_options_named_in_running_text_exist(readme: Path) -> None:
+    named = re.findall(r"`(edgellm [^`]+)`", readme.read_text(encoding="utf-8"))
+    assert named
+    for words in map(shlex.split, named):
+        options = [word for word in words if word.startswith("--")]
+        if words[1] == "VERB":
+            assert options == ["--help"]
+        else:
+            assert set(options) <= {name for option in ALL_VERBS[words[1]].options for name in option.opts}
+
+
+@pytest.mark.parametrize(
+    "page", [*READMES, ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    headings = {line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")}
+    for place in re.findall(r"\]\(([^)]+)\)", text):
+        if place.startswith("#"):
+            assert place[1:] in headings
+        elif not place.startswith("https://"):
+            assert (page.parent / place).exists(), place
+
+
+def test_the_exit_codes_are_those_of_the_exceptions() -> None:
+    codes, classes = {0, 130}, [errors.EdgellmError]
+    while classes:
+        classes += (found := classes.pop()).__subclasses__()
+        codes.add(found.exit_code)
+    assert set(EXIT_CODES) == codes
+
+
+def test_the_variables_of_no_option_are_those_that_the_code_reads() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "edgellm").rglob("*.py")]
+    read = {name for text in sources for name in re.findall(r'environ(?:\.get\(|\[)"(EDGELLM_\w+)"', text)}
+    assert read == set(VARIABLES)
+
+
+def test_an_option_is_called_in_the_environment_as_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGELLM_QUANTIZE_TYPE", "Q5_K_M")  # its parameter is called type_name
+    context = ALL_VERBS["quantize"].make_context("quantize", ["tiny-ja", "--out", "x"])
+    assert context.params["type_name"] == "Q5_K_M"
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """By verb, the document that `--json` prints; the demo's is its record, for a whole run takes too long here."""
+    folder = tmp_path_factory.mktemp("documents")
+    build, bundle = make_quick_build(folder / "quick"), str(folder / "bundle")
+    orders = {
+        "quantize": build.words(folder / "bundle"),
+        "calibrate": ["calibrate", str(build.checkpoint), "--text", str(build.text), "--out", str(folder / "i.gguf")],
+        "show": ["show", bundle],
+        "verify": ["verify", bundle],
+        "tokenize": ["tokenize", bundle, "すもももももももものうち"],
+        "bench": ["bench", bundle, "--prompt-tokens", "8", "--decode-tokens", "2", "--repeat", "1"],
+        "run": ["run", "tiny-ja", "日本の首都はどこですか。", "--max-tokens", "8"],
+        "clean": ["clean"],
+    }
+    with one_core():
+        documents = {verb: json.loads(run_for_json(words)) for verb, words in orders.items()}
+    return documents | {"demo": json.loads(sample().model_dump_json())}
+
+
+def run_for_json(words: list[str]) -> str:
+    with redirect_stdout(StringIO()) as out:
+        cli([*words, *([] if "--json" in words else ["--json"])], standalone_mode=False)
+    return out.getvalue()
+
+
+def test_every_promised_key_is_printed(verb: Verb, printed: dict[str, Any]) -> None:
+    takes_json = any(option.opts == ["--json"] for option in verb.options)
+    assert bool(verb.json_keys) == takes_json
+    for path in verb.json_keys:
+        check_key(printed[str(verb.name)], path)
+
+
+def check_key(document: Any, path: str) -> None:
+    """`path` is written as in docs/cli.md; a list must have an item, or its keys would not be seen."""
+    head, _, rest = path.partition(".")
+    name = head.removesuffix("[]")
+    assert name in document, path
+    if rest:
+        items = document[name] if head.endswith("[]") else [document[name]]
+        assert items, path
+        for item in items:
+            check_key(item, rest)
