@@ -44,7 +44,7 @@ class Case:
 
 def cases(model: str, bundle: Path, folder: Path) -> Iterator[Case]:
     for moment in (0.1, 0.2, 0.4, 0.8):  # in the imports
-        yield Case(("run", model, "はい"), moment_s=moment)
+        yield Case(("demo", "--out", folder / "demo"), moment_s=moment)
     order = ("quantize", model, "--type", "Q8_0", "--gate", "none", "--out", folder / "bundle")
     for label in ("digest", "convert to F32", "calibrate"):
         yield Case(order, (label,))

@@ -137,7 +137,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_exit_codes_are_those_of_the_exceptions() -> None:
-    codes, classes = {0, 130}, [errors.EdgellmError]
+    codes, classes = {0, 130, 143}, [errors.EdgellmError]
     while classes:
         classes += (found := classes.pop()).__subclasses__()
         codes.add(found.exit_code)

@@ -10,7 +10,7 @@ import click
 
 from edgellm import __version__
 from edgellm.cli.configuration import by_parameter, configured, hint
-from edgellm.cli.stopping import Stop, say_stopped
+from edgellm.cli.stopping import STOP, say_stopped
 from edgellm.cli.verb import EXIT_CODES, Verb
 from edgellm.errors import EdgellmError, UsageError
 
@@ -72,15 +72,14 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and an exit code."""
-    stop = Stop()
     try:
-        stop.listen()
+        STOP.listen()
         cli(standalone_mode=False, default_map=configured(list(VERBS)))
         code = 0
     except BaseException as error:
-        stop.end_if_asked()
+        STOP.end_if_asked()
         code = told(error)
-    stop.let_go()
+    STOP.let_go()
     sys.exit(code)
 
 

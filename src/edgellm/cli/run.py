@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from edgellm.cli.progress import progress_on_stderr
-from edgellm.cli.stopping import own_interrupts
+from edgellm.cli.stopping import STOP
 from edgellm.cli.verb import LOADABLE, Verb, json_option, threads_option
 
 if TYPE_CHECKING:
     from edgellm.inference.chat import Delta, Message, SamplingOptions, Usage
     from edgellm.inference.local_chat import LocalChat
+
+
+PATIENCE_S = 0.5  # for the engine, when a chat ends
 
 
 @dataclass
@@ -104,8 +108,10 @@ def run(
         if temperature is not None:
             sampling = replace(sampling, temperature=temperature)
         if prompt is None:
-            with own_interrupts():
+            with STOP.own_interrupts():
                 converse(chat, messages, sampling, max_tokens)
+            if not chat.close(PATIENCE_S):
+                os._exit(0)  # an answer that was stopped is still in a long step of the engine
             return
         answer = Answer()
         deltas = chat.stream([*messages, Message("user", prompt)], sampling, max_tokens)

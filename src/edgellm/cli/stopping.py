@@ -20,6 +20,7 @@ from typing import NoReturn
 
 GRACE_S = 0.4
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MARK = 0  # in the pipe, between the numbers of signals
 LAST_LINE = "edgellm: stopped\n"
 SHOW_CURSOR = "\x1b[?25h"  # a bar hides it
 
@@ -29,11 +30,13 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """Listens for the signals from `listen` on; one for the process."""
+    """Listens for the signals from `listen` on."""
 
     def __init__(self) -> None:
         self._asked_by: signal.Signals | None = None
         self._ending = threading.Lock()
+        self._told: int | None = None  # a pipe's end, once there is a thread that reads the other
+        self._caught_up = threading.Event()
 
     def listen(self) -> None:
         """Take over the signals; one that was ignored when the process began (`nohup`, `&`) stays ignored."""
@@ -41,6 +44,7 @@ class Stop:
         os.set_blocking(writing, False)
         threading.Thread(target=self._watch, args=(reading,), name="edgellm-stop", daemon=True).start()
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        self._told = writing
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._interrupt)
@@ -58,6 +62,19 @@ class Stop:
             if signal.getsignal(number) == self._interrupt:
                 signal.signal(number, signal.SIG_DFL)
 
+    @contextmanager
+    def own_interrupts(self) -> Iterator[None]:
+        """Within the block Ctrl-C raises KeyboardInterrupt and ends nothing by itself."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            if self._told is not None:  # what has come so far must not count as coming afterwards
+                self._caught_up.clear()
+                os.write(self._told, bytes([MARK]))
+                self._caught_up.wait()
+            signal.signal(signal.SIGINT, before)
+
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         if self._asked_by is None:  # the thread sees to a second one
             self._asked_by = signal.Signals(number)
@@ -68,6 +85,8 @@ class Stop:
         first: signal.Signals | None = None
         while first is None or select.select([reading], [], [], GRACE_S)[0]:
             number = os.read(reading, 1)[0]
+            if number == MARK:
+                self._caught_up.set()
             if number not in SIGNALS or signal.getsignal(number) != self._interrupt:
                 continue
             if first is not None:
@@ -90,14 +109,7 @@ class Stop:
             sys.__unraisablehook__(unraisable)
 
 
-@contextmanager
-def own_interrupts() -> Iterator[None]:
-    """Within the block Ctrl-C raises KeyboardInterrupt and ends nothing by itself."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+STOP = Stop()  # signals are the process's, so there is one
 
 
 def end_children() -> None:

@@ -89,9 +89,9 @@ class LocalChat:
         """Reads how a text goes on."""
         return AnswerReader(partial(Continuation, self.tokenizer, request.ids), request, stop)
 
-    def close(self) -> bool:
-        """End the scheduler; the runtime is its opener's to close."""
-        return self.scheduler.close()
+    def close(self, patience_s: float | None = None) -> bool:
+        """End the scheduler, as `Scheduler.close`; the runtime is its opener's to close."""
+        return self.scheduler.close(patience_s)
 
     def __enter__(self) -> LocalChat:
         return self

@@ -32,7 +32,7 @@ def stuck():
         except stopping.Stopped:
             pass
 
-stop = stopping.Stop()
+stop = stopping.STOP
 stop.listen()
 """
 
@@ -132,7 +132,7 @@ except ImportError:
 def test_a_block_may_take_the_interrupts_for_itself() -> None:
     script = """
 for _ in range(2):
-    with stopping.own_interrupts():
+    with stop.own_interrupts():
         try:
             print("ready", flush=True)
             time.sleep(1000)
