@@ -5,7 +5,8 @@
 The matrices come from text that the model writes itself, from the text that ships, and from its English part
 alone. Each change against no matrix is paired document by document, with a 95 % bootstrap over documents. The
 text to measure on must be one that no matrix has seen: by default the verification text; FILE may be xz-compressed,
-a form feed separates its documents, and the first 512 tokens of each are taken until there are enough.
+a form feed separates its documents, and the first 512 tokens are taken of about as many as make --tokens, evenly
+spread.
 Ends with 1 if the change for the model's own text is not clearly below zero.
 """
 

@@ -293,6 +293,7 @@ def test_the_command_says_when_it_listens_answers_and_ends_on_a_signal(command: 
     assert re.fullmatch(r"serving random on http://127\.0\.0\.1:\d+\n", command.ready)
     with httpx.Client(base_url=command.url, trust_env=False, timeout=60, headers={"x-api-key": "secret"}) as http:
         assert http.get("/health").json()["sequences"] == 2
+        assert http.get("/health").json()["batch_invariant"]  # asked for by the verb, and to be had for F16
         assert http.get("/v1/models").json()["data"][0]["context_tokens"] == 512
         reply = http.post(CHAT, json={"messages": [{"role": "user", "content": "はい"}], "max_tokens": 5})
         assert reply.json()["usage"]["completion_tokens"] == 5

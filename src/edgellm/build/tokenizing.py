@@ -35,6 +35,8 @@ class TextTokenizer:
             from edgellm.engines.gguf.vocabulary_only import EngineVocabulary
 
             self._engine = self._open.enter_context(EngineVocabulary(path))
+            if path != resolved.artifact:
+                path.unlink()  # read, and a process that is ended in the middle leaves nothing behind
 
     def _vocabulary_file(self, target: Target, tokenizer: Tokenizer) -> Path | None:
         """The GGUF of the target. For files without an engine's, one is made that holds the vocabulary alone,

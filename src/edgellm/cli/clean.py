@@ -25,7 +25,7 @@ from edgellm.cli.verb import Verb, json_option
     default=30,
     show_default=True,
     metavar="DAYS",
-    help="Days without use after which a step is removed; 0: every step.",
+    help="Days without use after which a step is removed; 0: every step, so not while another build runs.",
 )
 @json_option
 def clean(days: float, as_json: bool) -> None:

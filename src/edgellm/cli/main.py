@@ -10,7 +10,7 @@ import click
 
 from edgellm import __version__
 from edgellm.cli.configuration import by_parameter, configured, hint
-from edgellm.cli.stopping import STOP, say_stopped
+from edgellm.cli.stopping import STOP, Stopped, say_stopped
 from edgellm.cli.verb import EXIT_CODES, Verb
 from edgellm.errors import EdgellmError, UsageError
 
@@ -73,13 +73,17 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and an exit code."""
     try:
-        STOP.listen()
-        cli(standalone_mode=False, default_map=configured(list(VERBS)))
-        code = 0
-    except BaseException as error:
+        try:
+            STOP.listen()
+            cli(standalone_mode=False, default_map=configured(list(VERBS)))
+            code = 0
+        except BaseException as error:
+            STOP.end_if_asked()
+            code = told(error)
+        STOP.let_go()
+    except Stopped:  # between the work and letting go
         STOP.end_if_asked()
-        code = told(error)
-    STOP.let_go()
+        raise
     sys.exit(code)
 
 

@@ -153,7 +153,7 @@ def converse(chat: LocalChat, messages: list[Message], sampling: SamplingOptions
     """Turn after turn until /quit, the end of the input, or Ctrl-C at the prompt."""
     from contextlib import closing
 
-    from edgellm.errors import PromptTooLong
+    from edgellm.errors import PromptTooLong, UsageError
     from edgellm.inference.chat import Message
 
     while True:
@@ -162,6 +162,8 @@ def converse(chat: LocalChat, messages: list[Message], sampling: SamplingOptions
         except (EOFError, KeyboardInterrupt):
             click.echo(err=True)
             return
+        except UnicodeDecodeError:
+            raise UsageError("the chat was given a line that is not UTF-8; send UTF-8 text") from None
         if said == "/quit":
             return
         if not said:

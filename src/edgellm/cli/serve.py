@@ -91,7 +91,7 @@ def serve(
             model = open_target(target, progress)
             sock = bind(host, port)
             with progress.work(f"load {model.name}"):
-                options = RuntimeOptions(context, parallel, threads)
+                options = RuntimeOptions(context, parallel, threads, batch_invariant=True)
                 chat = opened.enter_context(open_chat(model, options, max_waiting=max_queue))
         service = Service(model.name, chat, advised_sampling(model))
         server = Server(

@@ -97,10 +97,12 @@ class Stop:
     def _end(self, number: signal.Signals) -> NoReturn:
         """Without the interpreter's own shutdown, which would wait for threads that compute."""
         self._ending.acquire()  # never released: the other thread waits here until the process is gone
-        end_children()
-        remove_unfinished()
-        say_stopped()
-        os._exit(128 + number)
+        try:
+            end_children()
+            remove_unfinished()
+            say_stopped()
+        finally:  # nothing may keep the process, for it listens to no signal any more
+            os._exit(128 + number)
 
     @staticmethod
     def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
@@ -117,7 +119,8 @@ def end_children() -> None:
 
     children = psutil.Process().children(recursive=True)
     for child in children:
-        child.kill()
+        with suppress(psutil.Error):  # it has ended by itself
+            child.kill()
     psutil.wait_procs(children, timeout=GRACE_S)
 
 

@@ -13,8 +13,8 @@ EXIT_CODES = {
     2: "wrong usage, or a request that cannot be met",
     3: "a quality gate or a verification said no",
     4: "the network would be needed and is not allowed; no verb needs it so far",
-    130: "stopped with Ctrl-C",
-    143: "stopped with SIGTERM",
+    130: "stopped with Ctrl-C; a server that is ready ends with 0",
+    143: "stopped with SIGTERM; a server that is ready ends with 0",
 }
 VARIABLES = {
     "EDGELLM_WORK": "Folder for finished steps; without it `work` in the user's cache folder.",

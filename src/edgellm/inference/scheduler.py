@@ -308,7 +308,7 @@ def _chunk_length(rest: int, room: int, can_wait: bool) -> int:
 
     A prompt is never cut so that one token stands alone: engines compute a single token in another way than
     several, and where a prompt is cut depends on who else is being served. It waits for the next step instead,
-    unless this one would be empty.
+    unless this one would be empty: steps of under three tokens leave no choice.
     """
     fits = min(rest, room)
     taken = fits - 1 if rest - fits == 1 else fits

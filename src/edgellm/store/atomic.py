@@ -35,10 +35,15 @@ def clear_leftovers(path: Path) -> None:
     One that was killed between the two renames of `swap` left the old folder whole: it is put back first.
     """
     for entry in list(path.parent.iterdir()):
-        if name_behind(entry.name, REPLACED) == path.name and not path.exists():
+        if name_behind(entry.name, REPLACED) == path.name and is_vacant(path):
             os.rename(entry, path)
         elif path.name in (name_behind(entry.name), name_behind(entry.name, REPLACED)):
             remove(entry)
+
+
+def is_vacant(path: Path) -> bool:
+    """Whether a folder can be renamed to `path`: nothing is there, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def remove(path: Path) -> None:
@@ -60,7 +65,7 @@ def sync(path: Path) -> None:
 @contextmanager
 def file_aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it becomes `path`, on any failure it is removed."""
-    path = path.absolute()
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
     _unfinished.add(aside)
@@ -145,17 +150,18 @@ def replace_in_two_renames(new: Path, path: Path) -> None:
     os.rename(path, old)
     try:
         os.rename(new, path)
-    except OSError:
-        os.rename(old, path)
+    except BaseException:  # Ctrl-C too
+        if not path.exists():
+            os.rename(old, path)
         raise
     shutil.rmtree(old)
 
 
-def remove_folder(path: Path) -> None:
-    """Remove a folder so that it is never seen half removed under its own name."""
+def remove_at_once(path: Path) -> None:
+    """Remove a file or folder so that it is never seen half removed under its own name."""
     gone = aside_of(path)
     os.rename(path, gone)
-    shutil.rmtree(gone)
+    remove(gone)
 
 
 def write_text(path: Path, text: str) -> None:

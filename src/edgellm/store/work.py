@@ -18,7 +18,7 @@ from platformdirs import user_cache_path
 from edgellm.errors import Busy
 from edgellm.records.manifest import Step
 from edgellm.store import digest
-from edgellm.store.atomic import clear_leftovers, folder_aside, name_behind, remove_folder
+from edgellm.store.atomic import clear_leftovers, folder_aside, name_behind, remove_at_once
 from edgellm.store.disk import filling, need_writable
 from edgellm.store.lock import lock_file, locked
 
@@ -92,7 +92,7 @@ class WorkFolder:
             try:
                 with locked(lock_file(self.root / name), name):
                     size = sum(f.stat().st_size for f in entry.rglob("*") if f.is_file())
-                    remove_folder(entry)
+                    remove_at_once(entry)
             except Busy:
                 continue  # a run is making this very step
             removed, freed = removed + 1, freed + size

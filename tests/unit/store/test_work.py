@@ -3,12 +3,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from edgellm.errors import Busy, NoSpace
+from edgellm.store.atomic import aside_of
 from edgellm.store.disk import need_space
 from edgellm.store.lock import locked
 from edgellm.store.work import WorkFolder
@@ -109,3 +111,25 @@ def test_clean_removes_what_a_killed_run_left(tmp_path: Path) -> None:
 def test_too_little_disk_is_said_before_work_starts(tmp_path: Path) -> None:
     with pytest.raises(NoSpace, match="free some space"):
         need_space(tmp_path / "not" / "yet", 10**18, "the artifact")
+
+
+def test_clean_removes_a_leftover_that_is_a_file(tmp_path: Path) -> None:
+    aside_of(tmp_path / "imatrix.gguf").write_bytes(b"half")
+    assert WorkFolder(tmp_path).clean(30)[0] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_held_for_a_moment_only_is_waited_for(tmp_path: Path) -> None:
+    held = threading.Event()
+
+    def hold() -> None:
+        with locked(tmp_path / ".step.lock", "the step"):
+            held.set()
+            time.sleep(0.05)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(10)
+    with locked(tmp_path / ".step.lock", "the step"):
+        assert (tmp_path / ".step.lock").exists()
+    holder.join()

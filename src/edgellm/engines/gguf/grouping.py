@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 Grouping = Callable[[Sequence[Feed]], list[list[int]]]  # a step's feeds → the places of those that run together
 WIDEST_BRIDGE = 2
-PROBE_TOKENS = 11  # no multiple of the 4 columns that kernels for repacked weights take at once
-PROBE_CUT = 3
+# A prompt is tried whole and in these pieces: wider than BLAS libraries begin at, and no multiples of the 4 columns
+# that kernels for repacked weights take at once.
+PROBE_PIECES = (3, 35, 10)
+PROBE_TOKENS = sum(PROBE_PIECES)
+PROBE_WIDTHS = (2, 3, 5, 8)
 
 
 def together(feeds: Sequence[Feed]) -> list[list[int]]:
@@ -80,10 +83,15 @@ def lone_differs(runtime: GgufRuntime) -> bool:
 
 
 def company_is_harmless(runtime: GgufRuntime) -> bool:
-    """Whether two tokens, as many as there are sequences, and a prompt cut anywhere give the same bits."""
-    whole = _prompt(runtime, [PROBE_TOKENS])
-    in_pieces = _prompt(runtime, [PROBE_CUT, PROBE_TOKENS - PROBE_CUT])
-    return _same(whole, in_pieces) and _same(_single(runtime, 2), _single(runtime, runtime.info.sequences))
+    """Whether a prompt gives the same bits whole and in pieces, and so does a token at several widths of a decode.
+
+    A probe, no proof: it tries what is known to matter. The runtime must hold PROBE_TOKENS and two sequences.
+    """
+    if not _same(_prompt(runtime, [PROBE_TOKENS]), _prompt(runtime, PROBE_PIECES)):
+        return False
+    pair = _single(runtime, 2)
+    widths = {min(width, runtime.info.sequences) for width in (*PROBE_WIDTHS, runtime.info.sequences)}
+    return all(_same(pair, _single(runtime, width)) for width in sorted(widths))
 
 
 def _same(one: Logits, other: Logits) -> bool:
@@ -91,12 +99,12 @@ def _same(one: Logits, other: Logits) -> bool:
 
 
 def _single(runtime: GgufRuntime, sequences: int) -> Logits:
-    """Logits of one token in sequence 0 while the first `sequences` sequences take one each."""
+    """Logits of one token that each of the first `sequences` sequences takes; NaN where they do not agree."""
     token = runtime.info.vocab_tokens // 2
-    logits = runtime.step([Feed(sequence, [token]) for sequence in range(sequences)])[0]
+    rows = runtime.step([Feed(sequence, [token]) for sequence in range(sequences)])
     for sequence in range(sequences):
         runtime.keep(sequence, 0)
-    return logits
+    return rows[0] if all(_same(rows[0], row) for row in rows) else rows[0] * np.nan
 
 
 def _prompt(runtime: GgufRuntime, pieces: Sequence[int]) -> Logits:

@@ -20,6 +20,7 @@ from edgellm.engines.feeds import check_number, checked_ids, rows_wanted
 from edgellm.engines.gguf import library
 from edgellm.engines.gguf.batch import Batch
 from edgellm.engines.gguf.grouping import (
+    PROBE_TOKENS,
     Grouping,
     bridges,
     by_kind,
@@ -44,9 +45,9 @@ from edgellm.errors import EngineFailed, UsageError
 
 # llama.cpp mixes up the states of plamo2 sequences that share a llama_decode: one at a time is right.
 ONE_SEQUENCE_A_DECODE = ("plamo2",)
-# Without flash attention the scores of a step take heads × context × this × 4 bytes; 256 keep that small, and as
-# many sequences as llama.cpp holds still fit into one step.
-INVARIANT_STEP_TOKENS = 256
+# Without flash attention the scores of a step take heads × context × its tokens × 4 bytes, so prompts get no more
+# than this beside one token for every sequence.
+INVARIANT_PROMPT_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,19 @@ def _invariant_runtime(artifact: Path, model: Any, options: GgufOptions, context
     """A runtime whose sequences do not feel each other, or None where this model on this machine has none.
 
     Whether it holds is tried out, since it depends on types, kernels and processor. Flash attention is off: it
-    adds up in blocks that depend on where a prompt was cut.
+    adds up in blocks that depend on where a prompt was cut. A context too short to try, or without room in memory
+    for what it takes, has none either.
     """
-    if options.sequences == 1 or not _can_cut(model) or options.flash_attention:
+    if options.sequences == 1 or not _can_cut(model) or options.flash_attention or context_tokens < PROBE_TOKENS:
         return None
-    strict = replace(
-        options, flash_attention=False, step_tokens=INVARIANT_STEP_TOKENS, ubatch_tokens=INVARIANT_STEP_TOKENS
-    )
     if options.type_v not in FLOAT_CACHE_TYPES:
         return None  # such a cache needs flash attention
-    context = make_context(artifact, model, strict, context_tokens + 1)  # one more: room for a companion
+    step_tokens = INVARIANT_PROMPT_TOKENS + options.sequences
+    strict = replace(options, flash_attention=False, step_tokens=step_tokens, ubatch_tokens=step_tokens)
+    try:
+        context = make_context(artifact, model, strict, context_tokens + 1)  # one more: room for a companion
+    except EngineFailed:
+        return None
     runtime = GgufRuntime(model, context, _info(model, context, context_tokens, batch_invariant=True), by_kind)
     try:
         if company_is_harmless(runtime):
@@ -137,31 +141,33 @@ class GgufRuntime:
         for places in self._grouping(feeds):
             group = [feeds[place] for place in places]
             parts = {feeds[place].sequence: ids[ends[place] - len(feeds[place].ids) : ends[place]] for place in places}
-            fillers = self._fillers(group)
-            batched = sorted([*group, *fillers], key=lambda feed: feed.sequence) if fillers else group
+            batched = self._filled(group)
+            fillers = [feed for feed in batched if feed.sequence not in parts]
             flat = np.concatenate([parts.get(feed.sequence, feed.ids) for feed in batched])
             self._batch.fill(batched, flat, self._held)
             self._decode([*feeds, *fillers])
             for feed in fillers:
                 self._forget(feed.sequence, self._held[feed.sequence])
             rows = {feed.sequence: each for feed, each in zip(batched, self._read(batched), strict=True)}
-            logits |= {place: rows[feeds[place].sequence] for place in places}
+            logits |= {place: rows[feeds[place].sequence][: rows_wanted(feeds[place])] for place in places}
         for feed in feeds:
             self._held[feed.sequence] += len(feed.ids)
         return [logits[place] for place in range(len(feeds))]
 
-    def _fillers(self, group: Sequence[Feed]) -> list[Feed]:
-        """Tokens for other sequences that make a group of single tokens faster, or its results the same as ever.
-
-        They are forgotten after the decode.
-        """
+    def _filled(self, group: Sequence[Feed]) -> list[Feed]:
+        """A group of single tokens with tokens for other sequences, which make it faster, or its results the same as
+        ever, and are forgotten after the decode; any other group as it is."""
         if not self._info.can_cut or any(len(feed.ids) > 1 for feed in group):
-            return []
+            return list(group)
         feeding = [feed.sequence for feed in group]
         between = [s for s in bridges(feeding) if self._held[s] < self._info.context_tokens]
-        beside = companions(sorted([*feeding, *between]), self._info.sequences) if self.gives_company else []
-        # The last layers see only tokens whose logits are wanted: a companion's are.
-        return [Feed(s, [0], "none") for s in between] + [Feed(s, [0], "last") for s in beside]
+        if not self.gives_company:
+            filled = [*group, *(Feed(sequence, [0], "none") for sequence in between)]
+        else:
+            # The last layers see only tokens whose logits are wanted, and none may be alone there either.
+            beside = companions(sorted([*feeding, *between]), self._info.sequences)
+            filled = [*(replace(feed, logits="last") for feed in group), *(Feed(s, [0]) for s in [*between, *beside])]
+        return sorted(filled, key=lambda feed: feed.sequence)
 
     def held(self, sequence: int) -> int:
         """As `Runtime.held`."""

@@ -106,6 +106,14 @@ def test_a_prompt_beside_answers_does_not_change_them_nor_they_it(invariant: Ggu
     np.testing.assert_array_equal(np.stack([beside[-1], answer[-1]]), np.stack(expected))
 
 
+def test_a_neighbour_whose_logits_nobody_wants_changes_nothing(invariant: GgufRuntime) -> None:
+    alone = invariant.step([Feed(0, [50])])[0]
+    invariant.keep(0, 0)
+    beside, unwanted = invariant.step([Feed(0, [50]), Feed(1, [60], "none")])
+    np.testing.assert_array_equal(beside, alone)
+    assert unwanted.shape == (0, VOCAB)
+
+
 def test_fillers_leave_no_trace_in_what_a_sequence_holds(invariant: GgufRuntime) -> None:
     for sequence, held in ((0, 3), (1, 4), (2, 5)):
         _read(invariant, sequence, list(range(400, 400 + held)), 256)
@@ -134,6 +142,7 @@ def test_a_full_neighbour_still_bears_a_companion(files: dict[str, Path]) -> Non
         ("F16", {"batch_invariant": False}),
         ("F16", {"type_v": "q8_0"}),
         ("F16", {"flash_attention": True}),
+        ("F16", {"context_tokens": 40}),  # too short for the probe
     ],
 )
 def test_what_cannot_be_promised_is_not(files: dict[str, Path], name: str, options: dict[str, object]) -> None:
