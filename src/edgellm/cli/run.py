@@ -12,7 +12,7 @@ import click
 
 from edgellm.cli.progress import progress_on_stderr
 from edgellm.cli.stopping import STOP
-from edgellm.cli.verb import LOADABLE, Verb, json_option, threads_option
+from edgellm.cli.verb import LOADABLE, Verb, context_option, json_option, threads_option
 
 if TYPE_CHECKING:
     from edgellm.inference.chat import Delta, Message, SamplingOptions, Usage
@@ -67,14 +67,7 @@ class Answer:
     show_default="another each time",
     help="The same seed gives the same answer.",
 )
-@click.option(
-    "--context",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Room for the conversation, in tokens; 0: the model's own.",
-)
+@context_option
 @threads_option
 @json_option
 def run(

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from edgellm.cli.progress import progress_on_stderr
-from edgellm.cli.verb import LOADABLE, Verb, threads_option
+from edgellm.cli.verb import LOADABLE, Verb, context_option, threads_option
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -34,14 +34,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     metavar="N",
     help="Requests that are answered at the same time.",
 )
-@click.option(
-    "--context",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Room for prompt and answer of one request, in tokens; 0: the model's own.",
-)
+@context_option
 @click.option(
     "--max-queue",
     type=click.IntRange(0),

@@ -71,6 +71,10 @@ def spelling(option: click.Option) -> str:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+context_option = click.option(
+    "--context", type=click.IntRange(0), default=0, show_default=True, metavar="N",
+    help="Room for a prompt, or a conversation, and its answer, in tokens; 0: what the model declares, at most 4096.",
+)  # fmt: skip
 threads_option = click.option(
     "--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N",
     help="Processor threads; 0: one a core.",
