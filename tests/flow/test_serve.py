@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +68,10 @@ def tokenizer() -> Tokenizer:
     return load_tokenizer(TINY_JA)
 
 
-@pytest.fixture(scope="module")
-def live(model: Path, tokenizer: Tokenizer) -> Iterator[Live]:
-    runtime = open_runtime("gguf", model, RuntimeOptions(context_tokens=1024, sequences=8, threads=1))
+@contextmanager
+def served(artifact: Path, tokenizer: Tokenizer, *, batch_invariant: bool) -> Iterator[Live]:
+    options = RuntimeOptions(context_tokens=1024, sequences=8, threads=1, batch_invariant=batch_invariant)
+    runtime = open_runtime("gguf", artifact, options)
     with (
         LocalChat(runtime, tokenizer, ChatTemplate.load(TINY_JA)) as chat,
         live_server(chat) as url,
@@ -78,6 +79,12 @@ def live(model: Path, tokenizer: Tokenizer) -> Iterator[Live]:
     ):
         yield Live(chat, url, http)
     runtime.close()
+
+
+@pytest.fixture(scope="module")
+def live(model: Path, tokenizer: Tokenizer) -> Iterator[Live]:
+    with served(model, tokenizer, batch_invariant=False) as live:
+        yield live
 
 
 def events(reply: httpx.Response) -> list[str]:
@@ -143,15 +150,8 @@ def invariant(
     if request.param != "F16":
         artifact = tmp_path_factory.mktemp("invariant") / "model.gguf"
         quantize(model, artifact, request.param)
-    options = RuntimeOptions(context_tokens=1024, sequences=8, threads=1, batch_invariant=True)
-    runtime = open_runtime("gguf", artifact, options)
-    with (
-        LocalChat(runtime, tokenizer, ChatTemplate.load(TINY_JA)) as chat,
-        live_server(chat) as url,
-        httpx.Client(base_url=url, trust_env=False, timeout=60) as http,
-    ):
-        yield Live(chat, url, http)
-    runtime.close()
+    with served(artifact, tokenizer, batch_invariant=True) as live:
+        yield live
 
 
 def test_greedy_answers_are_the_same_alone_and_among_seven_others(invariant: Live) -> None:

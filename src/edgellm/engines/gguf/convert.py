@@ -93,14 +93,14 @@ def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Pl
 
 def needed_weights(source: Checkpoint, family: Family) -> list[Weight]:
     """The family's weights, of which every tensor is there with its shape, and none is left over; raises BadInput."""
-    needed: dict[str, Weight] = {}
+    needed: set[str] = set()
     weights = []
     for weight in family.weights(source.config):
         for name in weight.sources:
             check_tensor(source, name, weight.source_shape)
-            needed[name] = weight
+            needed.add(name)
         weights.append(weight)
-    for name in sorted(source.tensors.keys() - needed.keys()):
+    for name in sorted(source.tensors.keys() - needed):
         if not name.endswith(family.ignored):
             raise BadInput(
                 f"{source.folder} holds the tensor {name}, which {source.architecture} has no place for; "
