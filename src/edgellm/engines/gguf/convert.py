@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgellm.engines.gguf.vocabulary import read_vocabulary
 from edgellm.errors import BadInput, EdgellmError, UsageError
 from edgellm.families import family_of
-from edgellm.families.family import Family, Floats, Value, Weight
+from edgellm.families.family import Bytes, Family, Floats, PackedWeight, Value, Weight
 from edgellm.store.atomic import file_aside
 from edgellm.store.checkpoint import Checkpoint, StoredTensor, open_checkpoint
 
@@ -66,16 +66,17 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
 
 @dataclass(frozen=True)
 class Planned:
-    """One tensor of the file; `blocks` gives its values in float32, some rows at a time."""
+    """One tensor of the file; `blocks` gives its values in float32, some rows at a time, or its bytes."""
 
     name: str
     shape: tuple[int, ...]
     type: TensorType
-    blocks: Iterable[Floats]
+    blocks: Iterable[Floats | Bytes]
 
     @property
     def size_bytes(self) -> int:
-        return prod(self.shape) * gguf.GGML_QUANT_SIZES[self.type][1]
+        block_weights, block_bytes = gguf.GGML_QUANT_SIZES[self.type]
+        return prod(self.shape) // block_weights * block_bytes
 
 
 def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Planned]:
@@ -86,18 +87,23 @@ def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Pl
     weights = needed_weights(source, family)
     tables = family.tables(source.config)
     return [Planned(name, table.shape, TensorType.F32, [table]) for name, table in tables.items()] + [
-        Planned(w.name, w.shape, matrix_type if len(w.shape) > 1 else TensorType.F32, values_of(source, w))
-        for w in weights
+        Planned(w.name, w.shape, stored_type(w, matrix_type), blocks_of(source, w)) for w in weights
     ]
 
 
-def needed_weights(source: Checkpoint, family: Family) -> list[Weight]:
+def stored_type(weight: Weight | PackedWeight, matrix_type: TensorType) -> TensorType:
+    if weight.type is not None:
+        return TensorType[weight.type]
+    return matrix_type if len(weight.shape) > 1 else TensorType.F32
+
+
+def needed_weights(source: Checkpoint, family: Family) -> list[Weight | PackedWeight]:
     """The family's weights, of which every tensor is there with its shape, and none is left over; raises BadInput."""
     needed: set[str] = set()
     weights = []
     for weight in family.weights(source.config):
-        for name in weight.sources:
-            check_tensor(source, name, weight.source_shape)
+        for name, shape in weight.inputs:
+            check_tensor(source, name, shape)
             needed.add(name)
         weights.append(weight)
     for name in sorted(source.tensors.keys() - needed):
@@ -178,8 +184,11 @@ def write_tensors(
         writer.write_padding(file, file.tell())
 
 
-def values_of(source: Checkpoint, weight: Weight) -> Iterator[Floats]:
+def blocks_of(source: Checkpoint, weight: Weight | PackedWeight) -> Iterator[Floats | Bytes]:
     """The weight's values in blocks of whole rows; a source that is rearranged comes in one block."""
+    if isinstance(weight, PackedWeight):
+        yield weight.arrange([source.tensors[name].read() for name, _ in weight.inputs])
+        return
     for name in weight.sources:
         stored = source.tensors[name]
         if weight.arrange is not None:
@@ -205,8 +214,10 @@ def finite_values(stored: StoredTensor, rows: slice) -> Floats:
     return values
 
 
-def encode(values: Floats, tensor: Planned, where: Path) -> NDArray[Any]:
+def encode(values: Floats | Bytes, tensor: Planned, where: Path) -> NDArray[Any]:
     """Round to nearest even into the type's bytes; raises BadInput if a value would become infinite."""
+    if values.dtype == np.uint8:
+        return values
     try:
         with np.errstate(over="raise"):
             return gguf.quantize(values, tensor.type)
