@@ -19,7 +19,7 @@ demo: $(VENV)/.base
 test: $(VENV)/.dev $(ORACLE_CONVERT)/.ready $(ORACLE_TOOLS)/.ready
 	EDGELLM_ORACLE_CONVERT=$(CURDIR)/$(ORACLE_CONVERT)/bin/python \
 	EDGELLM_ORACLE_TOOLS=$(CURDIR)/$(ORACLE_TOOLS)/llama.cpp \
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,6 +13,20 @@ from tiny_checkpoints import TINY_JA, random_llama
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure() -> None:
+    """A worker of pytest-xdist keeps to its share of the cores.
+
+    Engines start a thread for every core that they may use, and two processes with two threads each on two cores make
+    one another up to a hundred times slower.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or not hasattr(os, "sched_setaffinity"):  # macOS has none
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    number, count = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.sched_setaffinity(0, cores[number::count] or cores)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_work_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test touches the user's work folder, and none may go out."""

@@ -1,34 +1,29 @@
-"""Checkpoint → GGUF in F32, F16 or BF16, with NumPy alone and a part of one tensor in memory at a time."""
+"""Checkpoint → GGUF in F32, F16 or BF16, without torch, with parts of a few tensors in memory at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import prod
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as TensorType
-from numpy.typing import NDArray
 
+from edgellm.engines.gguf.tensor_data import Block, Planned, Progress, blocks_of, write_tensors
 from edgellm.engines.gguf.vocabulary import read_vocabulary
 from edgellm.errors import BadInput, EdgellmError, UsageError
 from edgellm.families import family_of
-from edgellm.families.family import Bytes, Family, Floats, PackedWeight, Value, Weight
+from edgellm.families.family import Family, PackedWeight, Value, Weight
 from edgellm.store.atomic import file_aside
-from edgellm.store.checkpoint import Checkpoint, StoredTensor, open_checkpoint
+from edgellm.store.checkpoint import Checkpoint, open_checkpoint
 
 FILE_TYPES = {
     "F32": (TensorType.F32, gguf.LlamaFileType.ALL_F32),
     "F16": (TensorType.F16, gguf.LlamaFileType.MOSTLY_F16),
     "BF16": (TensorType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
 }
-BLOCK_ELEMENTS = 1 << 24  # values converted at once: 64 MiB in float32
-
-Progress = Callable[[int, int], None]
 
 
 def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress | None = None) -> None:
@@ -59,24 +54,10 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
                 writer.write_header_to_file()
                 writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
-            write_tensors(writer, tensors, checkpoint, on_progress)
+            assert writer.fout is not None
+            write_tensors(writer.fout[0], tensors, checkpoint, on_progress)
         finally:
             writer.close()
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One tensor of the file; `blocks` gives its values in float32, some rows at a time, or its bytes."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: TensorType
-    blocks: Iterable[Floats | Bytes]
-
-    @property
-    def size_bytes(self) -> int:
-        block_weights, block_bytes = gguf.GGML_QUANT_SIZES[self.type]
-        return prod(self.shape) // block_weights * block_bytes
 
 
 def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Planned]:
@@ -86,9 +67,10 @@ def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Pl
     """
     weights = needed_weights(source, family)
     tables = family.tables(source.config)
-    return [Planned(name, table.shape, TensorType.F32, [table]) for name, table in tables.items()] + [
-        Planned(w.name, w.shape, stored_type(w, matrix_type), blocks_of(source, w)) for w in weights
-    ]
+    return [
+        Planned(name, table.shape, TensorType.F32, [Block(table.size, partial(np.asarray, table))])
+        for name, table in tables.items()
+    ] + [Planned(w.name, w.shape, stored_type(w, matrix_type), blocks_of(source, w)) for w in weights]
 
 
 def stored_type(weight: Weight | PackedWeight, matrix_type: TensorType) -> TensorType:
@@ -164,62 +146,3 @@ def add_family_metadata(writer: gguf.GGUFWriter, architecture: str, values: Mapp
             writer.add_string(key, value)
         else:
             writer.add_array(key, value)
-
-
-def write_tensors(
-    writer: gguf.GGUFWriter, tensors: Sequence[Planned], where: Path, on_progress: Progress | None
-) -> None:
-    """Write the data block by block, each tensor padded to the alignment."""
-    assert writer.fout is not None
-    file = writer.fout[0]
-    done, total = 0, sum(tensor.size_bytes for tensor in tensors)
-    writer.write_padding(file, file.tell())
-    for tensor in tensors:
-        for block in tensor.blocks:
-            data = encode(block, tensor, where)
-            data.tofile(file)
-            done += data.nbytes
-            if on_progress:
-                on_progress(done, total)
-        writer.write_padding(file, file.tell())
-
-
-def blocks_of(source: Checkpoint, weight: Weight | PackedWeight) -> Iterator[Floats | Bytes]:
-    """The weight's values in blocks of whole rows; a source that is rearranged comes in one block."""
-    if isinstance(weight, PackedWeight):
-        yield weight.arrange([source.tensors[name].read() for name, _ in weight.inputs])
-        return
-    for name in weight.sources:
-        stored = source.tensors[name]
-        if weight.arrange is not None:
-            yield weight.arrange(finite_values(stored, slice(0, stored.shape[0])))
-            continue
-        rows = max(1, BLOCK_ELEMENTS * stored.shape[0] // stored.elements)
-        for first in range(0, stored.shape[0], rows):
-            yield finite_values(stored, slice(first, first + rows))
-
-
-def finite_values(stored: StoredTensor, rows: slice) -> Floats:
-    """Some rows in float32; raises BadInput with the first place that holds NaN or infinity."""
-    with np.errstate(over="ignore"):  # an F64 beyond float32 becomes infinite, and is told below
-        values = stored.read_float32(rows)
-    finite = np.isfinite(values)
-    if not finite.all():
-        first = np.argwhere(~finite)[0]
-        place = ", ".join(map(str, [rows.start + int(first[0]), *map(int, first[1:])]))
-        raise BadInput(
-            f"tensor {stored.name} in {stored.file} holds {values[tuple(first)]} at [{place}], so its weights "
-            "are damaged; fetch the file again or give another checkpoint"
-        )
-    return values
-
-
-def encode(values: Floats | Bytes, tensor: Planned, where: Path) -> NDArray[Any]:
-    """Round to nearest even into the type's bytes; raises BadInput if a value would become infinite."""
-    if values.dtype == np.uint8:
-        return values
-    try:
-        with np.errstate(over="raise"):
-            return gguf.quantize(values, tensor.type)
-    except FloatingPointError:
-        raise BadInput(f"{tensor.name} of {where} holds weights too large for F16; convert to BF16 or F32") from None

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from edgellm.engines.gguf import convert as module
+from edgellm.engines.gguf import tensor_data
 from edgellm.engines.gguf.convert import convert
 from edgellm.engines.gguf.header import read_header
 from edgellm.errors import BadInput, UnknownFamily, UsageError
@@ -53,7 +53,7 @@ def test_the_bytes_do_not_depend_on_the_size_of_a_block(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convert(checkpoint, tmp_path / "large.gguf", "F16")
-    monkeypatch.setattr(module, "BLOCK_ELEMENTS", 1000)
+    monkeypatch.setattr(tensor_data, "BLOCK_ELEMENTS", 1000)
     convert(checkpoint, tmp_path / "small.gguf", "F16")
     assert (tmp_path / "large.gguf").read_bytes() == (tmp_path / "small.gguf").read_bytes()
 
