@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,22 @@ def live_server(
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+
+
+def announced_url(process: subprocess.Popen[str], patience_s: float = 60.0) -> str:
+    """The URL that `edgellm serve`, whose stderr is a pipe, says that it listens on; fails if it ends or never does."""
+    assert process.stderr is not None
+    said = []
+    killer = threading.Timer(patience_s, process.kill)
+    killer.start()
+    try:
+        for line in process.stderr:
+            if line.startswith("serving"):
+                return line.split()[-1]
+            said.append(line)
+    finally:
+        killer.cancel()
+    raise AssertionError(f"the server did not begin to listen, and said: {''.join(said)}")
 
 
 def eventually(condition: Callable[[], bool], patience_s: float = 20.0) -> None:

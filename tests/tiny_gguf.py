@@ -1,4 +1,4 @@
-"""GGUF files with random weights and no vocabulary: for what works on tensors and needs no text."""
+"""GGUF files with random weights and no vocabulary, for what needs no text, and with a vocabulary and no weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+
+from edgellm.engines.gguf.vocabulary_record import Vocabulary
 
 VOCAB = 512
 EXPERTS, EXPERTS_USED = 8, 2
@@ -25,6 +27,20 @@ def write_gguf(path: Path, architecture: str, metadata: Mapping[str, float], ten
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def vocabulary_gguf(path: Path, vocabulary: Vocabulary, architecture: str = "llama") -> Path:
+    """A GGUF without tensors; llama.cpp asks for the shape even where it loads nothing but the vocabulary."""
+    writer = gguf.GGUFWriter(path, architecture)
+    for add in (writer.add_context_length, writer.add_embedding_length, writer.add_block_count, writer.add_head_count):
+        add(1)
+    writer.add_feed_forward_length(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    vocabulary.write(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
     writer.close()
     return path
 

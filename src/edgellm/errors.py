@@ -78,7 +78,7 @@ class MissingExtra(EdgellmError):
 
 
 class GateFailed(EdgellmError):
-    """Carries the verdict, so that `--json` can still print every check."""
+    """Carries the verdict, or whatever else was found, so that `--json` can still print it."""
 
     exit_code = 3
 

@@ -51,6 +51,8 @@ def _check_sequence(feed: Feed, seen: set[int], held: Sequence[int], info: Runti
         raise UsageError(f"sequence {feed.sequence} is fed twice in one step; join its tokens into one feed")
     if feed.logits not in ("none", "last", "all"):
         raise UsageError(f"logits can be wanted for 'none', 'last' or 'all' tokens, not for {feed.logits!r}")
+    if feed.adapter is not None and feed.adapter not in info.adapters:
+        raise UsageError(f"there is no adapter {feed.adapter!r} here; open the model with it")
     count = len(feed.ids)
     if count == 0:
         raise UsageError(f"sequence {feed.sequence} is fed no tokens; leave it out of the step instead")

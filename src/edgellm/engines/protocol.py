@@ -6,8 +6,8 @@ and must be light. One contract test suite (`tests/contract/test_runtime.py`) ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -31,6 +31,8 @@ class RuntimeInfo:
     can_cut: bool  # whether `keep` can drop the tail of a sequence (recurrent models cannot)
     batch_invariant: bool  # whether a sequence gets the same logits whatever other sequences a step feeds
     build: str  # engine and version, for result files
+    # Names of the LoRA adapters that a feed may ask for.
+    adapters: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Feed:
     sequence: int
     ids: Sequence[int]
     logits: Wanted = "last"
+    adapter: str | None = None  # the LoRA adapter to compute with; a sequence keeps to one until it is empty
 
 
 class Runtime(Protocol):
@@ -54,8 +57,9 @@ class Runtime(Protocol):
         Shapes: (0, vocab_tokens) for "none", (1, vocab_tokens) for "last", (len(ids), vocab_tokens) for "all".
         Row i is the distribution of the token after ids[i]. The caller owns the arrays.
         Raises UsageError for an empty feed, a sequence number out of range or named twice, ids outside the
-        vocabulary, more than `step_tokens` tokens, or a sequence that would outgrow `context_tokens`: nothing
-        has changed then. Raises EngineFailed if the library refuses.
+        vocabulary, more than `step_tokens` tokens, a sequence that would outgrow `context_tokens`, an unknown
+        adapter or one with which the sequence was not begun: nothing has changed then.
+        Raises EngineFailed if the library refuses.
         """
         ...
 
@@ -88,6 +92,7 @@ class RuntimeOptions:
     threads: int = 0  # 0: one per core that this process may use
     # Asks for logits that do not depend on company; `RuntimeInfo.batch_invariant` says whether they are to be had.
     batch_invariant: bool = False
+    adapters: Mapping[str, Path] = field(default_factory=dict)  # LoRA adapters in the engine's format, by name
 
 
 class Builder(Protocol):

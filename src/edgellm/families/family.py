@@ -7,7 +7,6 @@ The names of weights and metadata are llama.cpp's, the most widespread vocabular
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ Config = Mapping[str, Any]
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Value = bool | int | float | str | Sequence[int]
+FLOAT32_LEAST, FLOAT32_MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Weight:
     """One weight of an artifact and the checkpoint tensors it is made of.
 
     `shape` is NumPy's (rows before columns). Several `sources` are stacked along a new first axis.
-    `arrange` is applied to each whole source in float32; None leaves the values alone. `taken_from` is the shape of
+    `arrange` is applied to each whole source in float32 (or, where source and weight have three axes, to one matrix of
+    it after the other, of shape (1, rows, columns)); None leaves the values alone. `taken_from` is the shape of
     each source where `arrange` changes it. `type` is the one in which engines want this weight whatever the rest of
     the file is in (`F32` for a router, say); None leaves it to the file: vectors F32, all else the type asked for.
     """
@@ -68,15 +69,16 @@ class Weight:
 class PackedWeight:
     """A weight that the checkpoint holds quantized already, and whose blocks are taken over bit for bit.
 
-    `shape` counts weights, as in `Weight`; `inputs` are tensors of bytes, given to `arrange` in this order, which
-    gives the bytes of the blocks of `type` as engines hold them: (…, rows, bytes of a row).
+    `shape` counts weights, as in `Weight`: (experts, rows, columns). `inputs` are tensors of bytes with the experts
+    along the first axis. `arrange(parts, first)` takes some experts' part of each in this order, from number `first`
+    on, and gives the bytes of the blocks of `type` as engines hold them: (experts, rows, bytes of a row).
     """
 
     name: str
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     shape: tuple[int, ...]
     type: str
-    arrange: Callable[[Sequence[Bytes]], Bytes]
+    arrange: Callable[[Sequence[Bytes], int], Bytes]
 
 
 @dataclass(frozen=True)
@@ -88,28 +90,39 @@ class Family:
     check: Callable[[Config], None]  # raises UsageError for what would be computed wrongly without a word
     metadata: Callable[[Config], dict[str, Value]]  # keys without the architecture's prefix
     weights: Callable[[Config], Iterable[Weight | PackedWeight]]  # one by one: a config.json may claim a billion layers
-    tables: Callable[[Config], dict[str, Floats]]  # tensors computed from the configuration alone
+    tables: Callable[[Config], dict[str, Floats]] = lambda config: {}  # tensors computed from the configuration alone
     ignored: tuple[str, ...] = ()  # ends of names of checkpoint tensors that hold no weights
+    # Why the checkpoint tensor of a name goes nowhere, as a note to the user; None for one that does not.
+    left_out: Callable[[Config, str], str | None] = lambda config, name: None
     tensor_types: Mapping[str, str] = field(default_factory=dict)  # recipe default: pattern of names → type
 
 
-def number(config: Config, key: str, default: int | None = None) -> int:
-    """A whole number above 0 (and within 31 bits, as engines count) from config.json, where null counts as absent.
+def number(config: Config, key: str, default: int | None = None, least: int = 1) -> int:
+    """A whole number from `least` up (and within 31 bits, as engines count) from config.json, where null counts as
+    absent.
 
     Raises BadInput without one.
     """
     value = stated(config, key, default)
-    if type(value) is not int or not 0 < value < 1 << 31:
-        raise wrong(key, value, "a whole number from 1 to 2,147,483,647")
+    if type(value) is not int or not least <= value < 1 << 31:
+        raise wrong(key, value, f"a whole number from {least} to 2,147,483,647")
     return value
 
 
 def decimal(config: Config, key: str, default: float | None = None) -> float:
-    """A finite number above 0 from config.json, where null counts as absent; raises BadInput without one."""
+    """A number above 0 that float32 can hold, as engines do, from config.json, where null counts as absent.
+
+    Raises BadInput without one.
+    """
     value = stated(config, key, default)
-    if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise wrong(key, value, "a number above 0")
+    if type(value) not in (int, float) or not FLOAT32_LEAST <= value <= FLOAT32_MOST:
+        raise wrong(key, value, "a number above 0 within the range of float32")
     return float(value)
+
+
+def with_defaults(config: Config, defaults: Config) -> Config:
+    """The configuration with what its class takes for the keys that are absent or null."""
+    return {**defaults, **{key: value for key, value in config.items() if value is not None}}
 
 
 def stated(config: Config, key: str, default: Any) -> Any:

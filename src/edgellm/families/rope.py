@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ REQUIRED = {
     "yarn": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
+# What a graph of llama.cpp's computes that divides no frequency by a table, so that Llama 3's rule would be lost.
+WITHOUT_TABLE: Collection[str] = ("default", "linear", "yarn")
 # Optional YaRN settings: name in config.json → name in GGUF metadata.
 YARN_SETTINGS = {
     "extrapolation_factor": "rope.scaling.yarn_ext_factor",
@@ -36,17 +38,22 @@ class Rope:
     original_context_tokens: int  # what the model was trained on before it was stretched
 
 
-def rope_of(config: Config, context_tokens: int) -> Rope:
+def rope_of(config: Config, context_tokens: int, kinds: Collection[str] = tuple(REQUIRED)) -> Rope:
     """Read `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
 
-    Raises UsageError for a kind of scaling that would be lost in conversion, BadInput for one whose
-    settings are not whole.
+    `kinds` are the kinds of scaling that the family's graph computes. Raises UsageError for a kind of scaling that
+    would be lost in conversion, BadInput for one whose settings are not whole.
     """
     settings = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(settings, dict):
         raise BadInput("the rope settings in config.json are not an object; give the original file")
+    if any(isinstance(value, dict) for value in settings.values()):
+        raise UsageError(
+            "config.json states rope settings for each kind of layer, which are not supported for this family; "
+            "make a GGUF with llama.cpp's convert_hf_to_gguf.py and give that"
+        )
     kind = settings.get("rope_type", settings.get("type", "default"))
-    if not isinstance(kind, str) or kind not in REQUIRED:
+    if not isinstance(kind, str) or kind not in kinds:
         raise UsageError(
             f"rope scaling of kind {kind!r} is not supported for this family; "
             "make a GGUF with llama.cpp's convert_hf_to_gguf.py and give that"
@@ -59,6 +66,15 @@ def rope_of(config: Config, context_tokens: int) -> Rope:
     bases = [decimal(where, "rope_theta") for where in (settings, config) if where.get("rope_theta") is not None]
     original = decimal(settings, "original_max_position_embeddings", context_tokens)
     return Rope(kind, bases[0] if bases else None, settings, int(original))
+
+
+def without_rope_settings(config: Config, *names: str) -> Config:
+    """The same configuration where the rope settings of these names are not stated."""
+    settings = config.get("rope_parameters") or config.get("rope_scaling")
+    if not isinstance(settings, dict):
+        return config
+    kept = {name: value for name, value in settings.items() if name not in names}
+    return {**config, "rope_parameters": kept, "rope_scaling": None}
 
 
 def check_yarn(settings: Mapping[str, Any]) -> None:

@@ -21,6 +21,19 @@ from edgellm.language import sentencepiece_model as spm
 
 Segment = int | str
 Prefix = Literal["none", "first", "segment"]  # where SentencePiece's dummy space goes: nowhere, once, every segment
+# Steps of a tokenizer.json that change text and cannot be undone.
+NORMALIZERS = (
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Nmt",
+    "Precompiled",
+    "Lowercase",
+    "Strip",
+    "StripAccents",
+    "BertNormalizer",
+)
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 SPACE = "▁"  # U+2581, how SentencePiece writes a space
 
@@ -28,7 +41,9 @@ SPACE = "▁"  # U+2581, how SentencePiece writes a space
 class Encoder(Protocol):
     """What a tokenizer needs of a library."""
 
+    kind: str  # "unigram", "bpe", … as the library calls the algorithm
     prefix: Prefix
+    normalizes: bool  # whether text is changed before it is cut into pieces (NFKC, case, runs of spaces)
     pieces: Sequence[str]  # by id, as the vocabulary writes them
 
     def encode_lines(self, texts: Sequence[str]) -> list[list[int]]:
@@ -47,8 +62,10 @@ class SentencePieceEncoder:
 
     def __init__(self, model: spm.SentencePieces) -> None:
         self.model = model
+        self.kind = "unigram" if model.unigram else "bpe"
         self.pieces: Sequence[str] = model.pieces
         self.prefix: Prefix = "segment" if model.adds_dummy_prefix else "none"
+        self.normalizes = bool(model.charsmap) or model.removes_extra_whitespaces
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=spm.write(model))
         except RuntimeError as error:
@@ -78,6 +95,7 @@ class HuggingFaceEncoder:
 
     def __init__(self, description: Mapping[str, Any], specials: Mapping[str, int]) -> None:
         """`description` is a parsed tokenizer.json, `specials` name → id."""
+        self.kind = str(description["model"].get("type", "BPE")).lower()  # old files name no type
         secret = secrets.token_hex(16)
         self._secret_names = {i: f"{secret}x{i}x" for i in specials.values()}
         changed = _with_names(description, {name: self._secret_names[i] for name, i in specials.items()})
@@ -93,6 +111,7 @@ class HuggingFaceEncoder:
             pieces[i] = shown.get(piece, piece)
         self.pieces: Sequence[str] = pieces
         self.prefix: Prefix = _prefix_of(description)
+        self.normalizes = any(_holds(description.get("normalizer"), kind) for kind in NORMALIZERS)
         self._byte_level = _holds(description.get("decoder"), "ByteLevel")
         # Added tokens stand in the text as they are, even in a byte-level vocabulary.
         self._added = {int(t["id"]) for t in description.get("added_tokens", ())}
@@ -155,7 +174,10 @@ def plain_sentencepieces(description: Mapping[str, Any], specials: Mapping[str, 
 
 
 def _with_names(description: Mapping[str, Any], new: Mapping[str, str]) -> dict[str, Any]:
-    """A copy of a tokenizer.json with other names for some tokens, and without the part that adds BOS."""
+    """A copy of a tokenizer.json with other names for some tokens, and without the part that adds BOS.
+
+    The names are found before a text is normalised: what a normaliser puts before a text, it would put into them too.
+    """
     model = dict(description["model"])
     vocabulary = model["vocab"]
     if isinstance(vocabulary, dict):
@@ -168,7 +190,10 @@ def _with_names(description: Mapping[str, Any], new: Mapping[str, str]) -> dict[
         model["merges"] = [m for m, pair in zip(model["merges"], pairs, strict=True) if "".join(pair) not in new]
     if isinstance(model.get("unk_token"), str):
         model["unk_token"] = new.get(model["unk_token"], model["unk_token"])
-    added = [{**t, "content": new.get(t["content"], t["content"])} for t in description.get("added_tokens", ())]
+    added = [
+        {**t, "content": new[t["content"]], "normalized": False} if t["content"] in new else t
+        for t in description.get("added_tokens", ())
+    ]
     return {**description, "model": model, "added_tokens": added, "post_processor": None}
 
 

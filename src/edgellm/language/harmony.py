@@ -1,12 +1,14 @@
 """A model's answer as it comes: reasoning, content and tool calls, told apart on token ids.
 
-LLM-jp-4 speaks a dialect of Harmony. A message is a header, `<|message|>` and a body:
+gpt-oss speaks Harmony, LLM-jp-4 a dialect of it. A message is a header, `<|message|>` and a body:
 
     <|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…<|return|>
     <|start|>assistant<|channel|>commentary to=functions.NAME<|constrain|>json<|message|>{…}<|call|>
+    <|start|>assistant to=functions.NAME<|channel|>commentary json<|message|>{…}<|call|>
 
-The prompt ends with `<|start|>assistant`, so an answer starts inside a header. Parsing text would not do: a
-detokenizer may put a space after each special token, and a model may write a special token's name as text.
+LLM-jp-4 ends each of several calls but the last with `<|end|>`. The prompt ends with `<|start|>assistant`, so an
+answer starts inside a header. Parsing text would not do: a detokenizer may put a space after each special token,
+and a model may write a special token's name as text.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
     from edgellm.language.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length", "tool_calls"]
+HeaderPart = Literal["role", "channel", "type", "body"]  # of a message
 MARKS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
 ROLES = ("assistant", "user", "system", "developer", "tool")
-HEADER_PIECES = 64  # a header longer than this is a body whose `<|message|>` is missing
-RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
-CHANNEL = re.compile(r"\s*(?P<name>[a-z]+)?(?:\s+to=\S+)?(?:\s+(?:json|code|text)\b)?\s*")
-CONTENT_TYPE = re.compile(r"\s*(?:json|code|text)?\s*")
+NOBODY = (*ROLES, "all", "")  # recipients that are no tools
+HEADER_CHARACTERS = 256  # a header longer than this is a body whose `<|message|>` is missing
+RECIPIENT = re.compile(r"(?:^|\s)to=(\S*)")
+CHANNEL = re.compile(r"\s*(?P<name>[a-z]+)?(?:\s+to=\S*)?(?:\s+(?:json|code|text)\b)?\s*")
+CONTENT_TYPE = re.compile(r"\s*[a-z]*\s*")
+BEGUN = re.compile(r"to?|j(?:so?)?|c(?:od?)?|tex?")  # of a word in a header, which the end of the stream cut
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,12 @@ class PlainParser:
 
 
 class HarmonyParser:
-    """For the Harmony dialect. Pieces that a model leaves out cost no text:
+    """For Harmony and its dialects. Pieces that a model leaves out cost no text:
 
     text without a header is content; an unknown channel is content; a header without `<|message|>` gives what
     follows its channel as body; a channel mark inside a body begins a new message. A message whose header
     names another speaker than the assistant ends the answer, for the model has begun to play somebody else.
+    How the text is cut into tokens makes no difference.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -137,16 +143,16 @@ class HarmonyParser:
             return []
         events = self._take(self._text.feed(token))
         if token in self._stops:
-            return events + self._end("stop")
-        if token == self._message:
-            return events + (self._open_body("") if self._sink is None else [])
-        if token == self._constrain:
-            self._header.part = "type"
-        elif token == self._channel:
-            return events + self._open_channel()
+            events += self._end("stop")
         elif token in (self._start, self._close):
             events += self._unmarked_body()
-            self._sink, self._header = None, Header()
+            self._sink, self._header = None, Header(started=token == self._start)
+        elif token == self._channel:
+            events += self._open_channel()
+        elif token == self._constrain and self._sink is None:
+            events += self._enter("type")
+        elif token == self._message and self._sink is None:
+            events += self._enter("body")
         return events
 
     def finish(self) -> list[Event]:
@@ -155,34 +161,38 @@ class HarmonyParser:
         return self._take(self._text.finish()) + self._end("length")
 
     def _take(self, text: str) -> list[Event]:
-        if not text:
-            return []
         if self._sink is not None:
-            return [self._sink(text)]
-        self._header.add(text)
-        return self._open_body(self._header.surplus()) if self._header.is_body() else []
+            return [self._sink(text)] if text else []
+        for at, character in enumerate(text):
+            self._header.add(character)
+            if self._header.is_body():
+                return self._open_body(self._header.surplus() + text[at + 1 :])
+        return []
 
     def _open_channel(self) -> list[Event]:
+        events = self._unmarked_body() if self._header.part != "role" else []
         if self._sink is not None:
             self._sink, self._header = None, Header()
+        return events + self._enter("channel")
+
+    def _enter(self, part: HeaderPart) -> list[Event]:
+        """A mark inside the header: `part` of it begins, or its body."""
         if self._header.is_foreign():
-            return self._end("stop")
-        self._header.part = "channel"
-        return []
+            return self._ended("stop")
+        events = _content(self._header.stray())
+        self._header.enter(part)
+        return events + self._open_body("") if part == "body" else events
 
     def _open_body(self, text: str) -> list[Event]:
         """The header is complete; `text` is the part of the body that came in with it."""
-        header, events = self._header, list[Event]()
-        if header.is_foreign():
-            return self._end("stop")
-        name = header.recipient()
+        name, events = self._header.recipient(), list[Event]()
         if name is not None:
             index = self._calls
             self._calls += 1
             events.append(ToolCall(index, name))
             self._sink = lambda piece: ToolArguments(index, piece)
         else:
-            self._sink = Reasoning if header.channel_name() == "analysis" else Content
+            self._sink = Reasoning if self._header.channel_name() == "analysis" else Content
         return [*events, self._sink(text)] if text else events
 
     def _unmarked_body(self) -> list[Event]:
@@ -191,27 +201,47 @@ class HarmonyParser:
         return self._open_body(surplus) if surplus else []
 
     def _end(self, reason: FinishReason) -> list[Event]:
-        events = self._unmarked_body() if not self._header.is_foreign() else []
+        cut = reason == "length" and self._header.is_cut()
+        return ([] if cut else self._unmarked_body()) + self._ended(reason)
+
+    def _ended(self, reason: FinishReason) -> list[Event]:
         self._over = True
-        return [*events, Ended("tool_calls" if reason == "stop" and self._calls else reason)]
+        return [Ended("tool_calls" if reason == "stop" and self._calls else reason)]
 
 
 class Header:
-    """What stands between `<|start|>` and `<|message|>`: speaker, channel, content type, or none of them."""
+    """What stands before `<|message|>`: speaker, channel, content type, or none of them.
 
-    def __init__(self) -> None:
-        self.part: Literal["role", "channel", "type"] = "role"
-        self._text = {"role": "", "channel": "", "type": ""}
-        self._pieces = 0
+    `started` says that it follows `<|start|>`; words that do not are a header only if a mark follows them, or if
+    the stream was cut there.
+    """
 
-    def add(self, text: str) -> None:
-        self._text[self.part] += text
-        self._pieces += 1
+    def __init__(self, started: bool = False) -> None:
+        self.part: HeaderPart = "role"
+        self._started = started
+        self._text: dict[HeaderPart, str] = {"role": "", "channel": "", "type": ""}
+
+    def add(self, character: str) -> None:
+        self._text[self.part] += character
+
+    def enter(self, part: HeaderPart) -> None:
+        self.part = part
+        self._text[part] = ""
+
+    def stray(self) -> str:
+        """Text in front of a mark that names no speaker; it is taken out of the header."""
+        if self.part != "role" or all(map(_is_header_word, self._words())):
+            return ""
+        text, self._text["role"] = self._text["role"], ""
+        return text
 
     def recipient(self) -> str | None:
         """The tool that the message is for; it may be named beside the role or beside the channel."""
+        if self._is_plain():
+            return None
         found = RECIPIENT.search(f"{self._text['role']} {self._text['channel']}")
-        return found[1] if found else None
+        name = found[1].removeprefix("functions.") if found else ""
+        return None if name in NOBODY else name
 
     def channel_name(self) -> str:
         found = CHANNEL.match(self._text["channel"])
@@ -219,31 +249,45 @@ class Header:
 
     def is_foreign(self) -> bool:
         """Whether somebody else than the assistant speaks."""
-        words = self._text["role"].split()
-        return bool(words) and (words[0] in ROLES[1:] or words[0].startswith("functions."))
+        words = self._words()
+        speaks = bool(words) and (words[0] in ROLES[1:] or words[0].startswith("functions."))
+        return speaks and all(map(_is_header_word, words))
 
     def is_body(self) -> bool:
         """Whether the text so far can be no header: it says what headers never say, or does not end."""
-        if self._pieces > HEADER_PIECES:
+        if sum(map(len, self._text.values())) > HEADER_CHARACTERS:
             return True
         if self.part == "role":
-            return not all(_may_become_header_word(w) for w in self._text["role"].split())
+            return not all(map(_may_become_header_word, self._words()))
         return not self.surplus().isascii()
+
+    def is_cut(self) -> bool:
+        """Whether what was read so far could have gone on as a header."""
+        return self.part == "role" or BEGUN.fullmatch(self.surplus()) is not None
 
     def surplus(self) -> str:
         """The text that is left when everything is taken away that belongs in a header."""
         if self.part == "role":
-            words = self._text["role"].split()
-            whole = all(w in ROLES or w.startswith(("to=", "functions.")) for w in words)
-            return "" if whole else self._text["role"]
+            return self._text["role"] if self._is_plain() else ""
         rest = CHANNEL.sub("", self._text["channel"], count=1)
         return rest + CONTENT_TYPE.sub("", self._text["type"], count=1)
+
+    def _is_plain(self) -> bool:
+        """Whether it is no header at all but text."""
+        header = self._started and all(map(_is_header_word, self._words()))
+        return self.part == "role" and not header
+
+    def _words(self) -> list[str]:
+        return self._text["role"].split()
 
 
 def _content(text: str) -> list[Event]:
     return [Content(text)] if text else []
 
 
+def _is_header_word(word: str) -> bool:
+    return word in ROLES or word.startswith(("to=", "functions."))
+
+
 def _may_become_header_word(word: str) -> bool:
-    known = (*ROLES, "to=", "functions.")
-    return any(w.startswith(word) for w in known) or word.startswith(("to=", "functions."))
+    return _is_header_word(word) or any(w.startswith(word) for w in (*ROLES, "to=", "functions."))

@@ -20,7 +20,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3  # ModelProto
 _PIECE, _SCORE, _TYPE = 1, 2, 3  # SentencePiece
 _MODEL_TYPE, _WHITESPACE_AS_SUFFIX, _BYTE_FALLBACK = 3, 24, 35  # TrainerSpec
-_NAME, _ADD_DUMMY_PREFIX, _REMOVE_EXTRA_WHITESPACES = 1, 3, 4  # NormalizerSpec
+_NAME, _CHARSMAP, _ADD_DUMMY_PREFIX, _REMOVE_EXTRA_WHITESPACES = 1, 2, 3, 4  # NormalizerSpec
 
 Field = tuple[int, int | bytes]
 
@@ -41,6 +41,16 @@ class SentencePieces:
     @property
     def adds_dummy_prefix(self) -> bool:
         return bool(dict(_fields(self.normalizer)).get(_ADD_DUMMY_PREFIX, 1))
+
+    @property
+    def charsmap(self) -> bytes:
+        """The compiled table of what is normalised, such as NFKC; empty for identity."""
+        value = dict(_fields(self.normalizer)).get(_CHARSMAP, b"")
+        return value if isinstance(value, bytes) else b""
+
+    @property
+    def removes_extra_whitespaces(self) -> bool:
+        return bool(dict(_fields(self.normalizer)).get(_REMOVE_EXTRA_WHITESPACES, 1))
 
     @property
     def unk_id(self) -> int:
@@ -66,8 +76,13 @@ def build(
     *,
     unigram: bool,
     add_dummy_prefix: bool,
+    charsmap: bytes = b"",
+    remove_extra_whitespaces: bool = False,
 ) -> SentencePieces:
-    """A vocabulary with the identity normaliser. Raises BadInput unless exactly one piece is UNKNOWN."""
+    """A vocabulary, with the identity normaliser unless `charsmap` holds another's table.
+
+    Raises BadInput unless exactly one piece is UNKNOWN.
+    """
     if not len(pieces) == len(scores) == len(types):
         raise BadInput(
             f"the vocabulary has {len(pieces)} pieces, {len(scores)} scores and {len(types)} types; "
@@ -78,9 +93,10 @@ def build(
             "the vocabulary does not name one piece for unknown text, so it cannot be used; convert it again"
         )
     normalizer = (
-        _field(_NAME, b"identity")
+        _field(_NAME, b"user_defined" if charsmap else b"identity")
+        + (_field(_CHARSMAP, charsmap) if charsmap else b"")
         + _field(_ADD_DUMMY_PREFIX, int(add_dummy_prefix))
-        + _field(_REMOVE_EXTRA_WHITESPACES, 0)
+        + _field(_REMOVE_EXTRA_WHITESPACES, int(remove_extra_whitespaces))
     )
     return SentencePieces(tuple(pieces), tuple(scores), tuple(types), unigram, normalizer)
 

@@ -13,6 +13,8 @@ from edgellm.errors import BadInput
 
 STOP_NAMES = ("<|return|>", "<|call|>", "<|endoftext|>")
 CONFIG = "tokenizer_config.json"
+# How special tokens are written, after llama.cpp's converter; DeepSeek's bars are full-width.
+SPECIAL_NAME = re.compile(r"<\|.*\|>|<｜.*｜>|<unused.*>|<pad>|<mask>|<2mass>|\[@BOS@\]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,14 @@ class SpecialTokens:
         return self.more_stop_ids | named | (frozenset() if eos is None else {eos})
 
 
+def looks_special(name: str) -> bool:
+    """Whether a token is special by its name, such as `<|start|>`, though nothing else marks it so.
+
+    DeepSeek's and Qwen's files say of some marks of turns that they are not.
+    """
+    return SPECIAL_NAME.fullmatch(name) is not None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; {} where there is no such file. Raises BadInput if it is damaged."""
     try:
@@ -63,7 +73,7 @@ def from_folder(folder: Path, added: Iterable[Mapping[str, Any]] = (), adds_bos:
     config = read_json(folder / CONFIG)
     entries = {int(t["id"]): t for t in added}
     entries |= {int(i): t for i, t in config.get("added_tokens_decoder", {}).items()}
-    ids = {t["content"]: i for i, t in sorted(entries.items()) if t.get("special")}
+    ids = {t["content"]: i for i, t in sorted(entries.items()) if t.get("special") or looks_special(t["content"])}
     named = read_json(folder / "special_tokens_map.json") | config
     roles = {k: text for k, v in named.items() if k.endswith("_token") and (text := _text(v)) is not None}
     by_name = {t["content"]: i for i, t in entries.items()}

@@ -7,12 +7,14 @@ spells. Only parts of a chat template are trusted (see `encode_parts`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edgellm.errors import BadInput, UsageError
+from edgellm.language import plamo
 from edgellm.language import sentencepiece_model as spm
 from edgellm.language.encoders import (
     Encoder,
@@ -23,8 +25,9 @@ from edgellm.language.encoders import (
     is_plain_sentencepiece,
     plain_sentencepieces,
 )
-from edgellm.language.special_tokens import SpecialTokens, from_folder, read_json
+from edgellm.language.special_tokens import SpecialTokens, from_folder, looks_special, read_json
 from edgellm.language.stream import StreamingDetokenizer
+from edgellm.language.tokenizer_files import JSON, JSONL, MODEL, tokenizer_file
 
 
 class Part(NamedTuple):
@@ -34,18 +37,33 @@ class Part(NamedTuple):
     trusted: bool
 
 
-class Tokenizer:
-    """Text to ids and back. Made by `load_tokenizer` and `tokenizer_from_pieces`; threads may share one."""
+class Origin(NamedTuple):
+    """Where a tokenizer comes from, and why this one is used: for people who ask `edgellm show`."""
 
-    def __init__(self, encoder: Encoder, specials: SpecialTokens) -> None:
+    source: str
+    reason: str
+
+
+UNIGRAM = Origin("gguf", "rebuilt: its scores are log probabilities (Unigram), which the engine's merging ignores")
+BPE = Origin("gguf", "rebuilt: its scores are merge ranks (SentencePiece BPE), so this is the engine's own merging")
+
+
+class Tokenizer:
+    """Text to ids and back. Made by `load_tokenizer`, `tokenizer_from_pieces` and, for what stands in a file
+    of an engine alone, by that engine; threads may share one."""
+
+    def __init__(self, encoder: Encoder, specials: SpecialTokens, origin: Origin) -> None:
         self._encoder = encoder
         self.specials = specials
+        self.origin = origin
+        self.kind = encoder.kind
         self.special_ids: dict[str, int] = dict(specials.ids)
         self.bos_id = specials.id_of("bos_token")
         self.eos_id = specials.id_of("eos_token")
         self.unk_id = specials.id_of("unk_token")
         self.stop_ids = specials.stop_ids
         self.vocab_tokens = len(encoder.pieces)
+        self.normalizes = encoder.normalizes  # whether text is changed before it is cut into pieces
         self._special = frozenset(self.special_ids.values())
         self._names = specials.pattern
 
@@ -113,46 +131,83 @@ class Tokenizer:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a checkpoint folder or of a folder of tokenizer files alone.
 
-    tokenizer.json is read if it is there, else tokenizer.model; names and roles of special tokens come from
-    tokenizer_config.json, special_tokens_map.json and generation_config.json. Raises BadInput for damaged
-    files and where there is neither.
+    tokenizer.jsonl (PLaMo) is read if it is there, else tokenizer.json, else tokenizer.model; names and roles of
+    special tokens come from tokenizer_config.json, special_tokens_map.json and generation_config.json. Raises BadInput
+    for damaged files and where there is none of them.
     """
+    name = tokenizer_file(folder)
+    if name is None:
+        raise BadInput(f"{folder} holds no {JSON}, {MODEL} or {JSONL}; fetch the tokenizer's files")
     try:
-        if (folder / "tokenizer.json").is_file():
-            return _from_tokenizer_json(folder)
-        if (folder / "tokenizer.model").is_file():
-            return _from_tokenizer_model(folder)
+        return LOADERS[name](folder)
     except BadInput as error:
         raise BadInput(f"the tokenizer in {folder} cannot be used: {error}") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # Valid JSON whose parts are not what they should be.
         raise BadInput(f"the tokenizer files in {folder} are malformed ({error!r}); fetch them again") from error
-    raise BadInput(f"{folder} holds neither tokenizer.json nor tokenizer.model; fetch the tokenizer's files")
 
 
 def _from_tokenizer_json(folder: Path) -> Tokenizer:
-    description = read_json(folder / "tokenizer.json")
+    description = read_json(folder / JSON)
     if not isinstance(description.get("model"), dict):
-        raise BadInput(f"{folder / 'tokenizer.json'} holds no model; fetch the file again")
-    processor = description.get("post_processor") or {}
-    adds_bos = any("SpecialToken" in step for step in processor.get("single", ())[:1])
+        raise BadInput(f"{folder / JSON} holds no model; fetch the file again")
+    adds_bos = _begins_specially(description.get("post_processor") or {})
     specials = from_folder(folder, description.get("added_tokens") or (), adds_bos)
     if is_plain_sentencepiece(description):
-        return Tokenizer(SentencePieceEncoder(plain_sentencepieces(description, specials.ids)), specials)
-    return Tokenizer(HuggingFaceEncoder(description, specials.ids), specials)
+        encoder = SentencePieceEncoder(plain_sentencepieces(description, specials.ids))
+        return Tokenizer(encoder, specials, Origin(JSON, "sentencepiece breaks ties as training did"))
+    origin = Origin(JSON, "the library tokenizers runs the whole file, normaliser and all")
+    return Tokenizer(HuggingFaceEncoder(description, specials.ids), specials, origin)
+
+
+def _begins_specially(processor: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json's last step puts a special token before a text; Llama 3's is the second of two."""
+    steps = processor.get("processors", [processor])
+    return any("SpecialToken" in part for step in steps for part in step.get("single", ())[:1])
 
 
 def _from_tokenizer_model(folder: Path) -> Tokenizer:
-    model = spm.read((folder / "tokenizer.model").read_bytes())
+    model = spm.read((folder / MODEL).read_bytes())
     # A model file alone is a Llama tokenizer's, which adds BOS.
     specials = from_folder(folder, adds_bos=True)
     added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
-    names = {int(i): (t["content"], spm.USER_DEFINED) for i, t in added.items()}
+    kinds = enumerate(zip(model.pieces, model.types, strict=True))
+    names = {i: (piece, spm.CONTROL) for i, (piece, kind) in kinds if poses_as_text(piece, kind)}
+    names |= {int(i): (t["content"], spm.USER_DEFINED) for i, t in added.items()}
     names |= {i: (name, spm.CONTROL) for name, i in specials.ids.items()}
     unknown = model.unk_id
     names[unknown] = (names.get(unknown, (model.pieces[unknown], 0))[0], spm.UNKNOWN)
     model = model.renamed(names)
-    return Tokenizer(SentencePieceEncoder(model), _with_controls(specials, model))
+    origin = Origin(MODEL, "sentencepiece runs the file that it trained")
+    return Tokenizer(SentencePieceEncoder(model), _with_controls(specials, model), origin)
+
+
+def _from_tokenizer_jsonl(folder: Path) -> Tokenizer:
+    breaks = plamo.breaks_of(plamo.run_lengths(read_json(folder / "tokenizer_config.json")))
+    origin = Origin(JSONL, "PLaMo's own search for the best-scoring cut")
+    return tokenizer_from_plamo_pieces(plamo.read_pieces(folder / JSONL), from_folder(folder), origin, breaks)
+
+
+LOADERS: Mapping[str, Callable[[Path], Tokenizer]] = {
+    JSONL: _from_tokenizer_jsonl,
+    JSON: _from_tokenizer_json,
+    MODEL: _from_tokenizer_model,
+}
+
+
+def tokenizer_from_plamo_pieces(
+    vocabulary: plamo.PlamoPieces, stated: SpecialTokens, origin: Origin, breaks: Sequence[re.Pattern[str]] = ()
+) -> Tokenizer:
+    """The tokenizer of a vocabulary of the PLaMo kind, which itself says what is special; `stated` has the roles.
+
+    Raises BadInput for a damaged one.
+    """
+    ids = vocabulary.special_ids
+    roles = {role: name for role, name in plamo.ROLES.items() if name in ids} | dict(stated.roles)
+    stops = stated.more_stop_ids | {i for name, i in ids.items() if name == plamo.TURN}
+    return Tokenizer(
+        plamo.PlamoEncoder(vocabulary, breaks), replace(stated, ids=ids, roles=roles, more_stop_ids=stops), origin
+    )
 
 
 def _with_controls(specials: SpecialTokens, model: spm.SentencePieces) -> SpecialTokens:
@@ -176,25 +231,31 @@ def tokenizer_from_pieces(
     add_bos: bool = True,
     add_space_prefix: bool = True,
     unigram: bool | None = None,
+    charsmap: bytes = b"",
+    remove_extra_whitespaces: bool = False,
 ) -> Tokenizer:
     """The tokenizer of a SentencePiece vocabulary as a GGUF holds it (`tokenizer.ggml.model` "llama", "t5").
 
     `types` are SentencePiece's (1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte).
-    `unigram=None` decides by the scores (see `is_unigram`). User-defined pieces in Harmony's brackets `<|…|>`
-    count as special, for some converters give Harmony's marks that type. Raises BadInput for a damaged one.
+    `unigram=None` decides by the scores (see `is_unigram`). User-defined pieces that look special (`<|…|>`)
+    count so, for some converters give Harmony's marks that type. `charsmap` is SentencePiece's compiled table of
+    what it normalises, empty for identity. Raises BadInput for a damaged one.
     """
-    kinds = [_guarded(p, t) for p, t in zip(pieces, types, strict=True)]
+    kinds = [spm.CONTROL if poses_as_text(p, t) else t for p, t in zip(pieces, types, strict=True)]
     kinds = [spm.CONTROL if t == spm.UNKNOWN else t for t in kinds]
     if not 0 <= unk_id < len(kinds):
         raise BadInput(f"the vocabulary's unknown token is {unk_id} of {len(kinds)}; convert the model again")
     kinds[unk_id] = spm.UNKNOWN
     if unigram is None:
         unigram = is_unigram(scores, kinds)
-    model = spm.build(pieces, scores, kinds, unigram=unigram, add_dummy_prefix=add_space_prefix)
+    model = spm.build(
+        pieces, scores, kinds, unigram=unigram, add_dummy_prefix=add_space_prefix, charsmap=charsmap,
+        remove_extra_whitespaces=remove_extra_whitespaces,
+    )  # fmt: skip
     roles = {"bos_token": bos_id, "eos_token": eos_id, "unk_token": unk_id}
     named = {role: pieces[i] for role, i in roles.items() if i is not None and 0 <= i < len(pieces)}
     specials = SpecialTokens({}, named, add_bos, frozenset(stop_ids))
-    return Tokenizer(SentencePieceEncoder(model), _with_controls(specials, model))
+    return Tokenizer(SentencePieceEncoder(model), _with_controls(specials, model), UNIGRAM if unigram else BPE)
 
 
 def is_unigram(scores: Sequence[float], types: Sequence[int]) -> bool:
@@ -208,9 +269,9 @@ def is_unigram(scores: Sequence[float], types: Sequence[int]) -> bool:
     return not all(float(s).is_integer() for s in normal)
 
 
-def _guarded(piece: str, kind: int) -> int:
-    harmony = kind == spm.USER_DEFINED and piece.startswith("<|") and piece.endswith("|>")
-    return spm.CONTROL if harmony else kind
+def poses_as_text(piece: str, kind: int) -> bool:
+    """Whether a piece that users may type by its type is a special token by its name, such as `<|start|>`."""
+    return kind == spm.USER_DEFINED and looks_special(piece)
 
 
 def _check_unicode(text: str) -> None:

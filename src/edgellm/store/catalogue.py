@@ -5,14 +5,19 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from edgellm.errors import BadInput, BadRecipe
+from edgellm.errors import BadInput, BadRecipe, UsageError
+from edgellm.records.base import Record
+from edgellm.records.device import Device
 from edgellm.records.recipe import Recipe
 
 PACKAGE = Path(__file__).resolve().parent.parent
 MODELS, RECIPES, TEXTS = PACKAGE / "models", PACKAGE / "recipes", PACKAGE / "texts"
+DEVICES = RECIPES / "devices"
+DEFAULT_RECIPE = "default"  # for a checkpoint or GGUF that has none of its own
 DOCUMENT_BREAK = "\f"
 
 
@@ -24,13 +29,37 @@ def recipe_names() -> list[str]:
     return sorted(p.stem for p in RECIPES.glob("*.toml"))
 
 
+def model_recipes() -> list[str]:
+    """The recipes that are for one model each: all but the one for any checkpoint."""
+    return [name for name in recipe_names() if name != DEFAULT_RECIPE]
+
+
 def load_recipe(name_or_file: str) -> Recipe:
     """A shipped recipe by name, or one from a `.toml` file; raises BadRecipe in one sentence."""
     path = Path(name_or_file) if name_or_file.endswith(".toml") else RECIPES / f"{name_or_file}.toml"
     if not path.is_file():
         raise BadRecipe(f"there is no recipe {name_or_file!r}; shipped are {', '.join(recipe_names())}")
+    return read_toml(path, Recipe)
+
+
+def device_names() -> list[str]:
+    return sorted(p.stem for p in DEVICES.glob("*.toml"))
+
+
+def load_device(name: str) -> Device:
+    """A class of machines by its name; raises UsageError with the known ones."""
+    if name not in device_names():
+        raise UsageError(f"there is no device class {name!r}; known are {', '.join(device_names())}")
+    return read_toml(DEVICES / f"{name}.toml", Device)
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_toml(path: Path, record: type[R]) -> R:
+    """The record in a TOML file; raises BadRecipe in one sentence."""
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return record.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecipe(f"{path} is no valid TOML: {error}; mend that line") from None
     except ValidationError as error:
@@ -51,7 +80,7 @@ def sentence(error: ValidationError) -> str:
 def known_keys() -> list[str]:
     from edgellm.records import recipe
 
-    records = (recipe.Recipe, recipe.Source, recipe.Quantization, recipe.Gate)
+    records = (recipe.Recipe, recipe.Source, recipe.Quantization, recipe.Rule, recipe.Variant, recipe.Gate)
     return [name for record in records for name in record.model_fields]
 
 

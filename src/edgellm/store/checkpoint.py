@@ -1,15 +1,15 @@
 """A Hugging Face checkpoint folder, read without torch: its configuration, and its tensors one at a time.
 
-Weights are memory-mapped, so opening a checkpoint of any size costs its headers only, and a tensor that is
-no longer referred to costs nothing. Format of a shard: 8 bytes little-endian header length, a JSON header
-(`name → {dtype, shape, data_offsets}`), then the tensors (github.com/huggingface/safetensors, "Format").
+Opening a checkpoint of any size costs its headers only; weights are read when they are asked for, some rows at a
+time. Format of a shard: 8 bytes little-endian header length, a JSON header (`name → {dtype, shape, data_offsets}`),
+then the tensors (github.com/huggingface/safetensors, "Format").
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgellm.errors import BadInput
-from edgellm.store import digest
+from edgellm.store import digest, fp8
 
 # NumPy has no bfloat16 and no float8: such tensors are handed out as unsigned integers of the same bits.
 DTYPES = {
@@ -33,13 +33,18 @@ DECIDING_SUFFIXES = {".json", ".jsonl", ".jinja", ".model", ".txt"}
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies. `dtype` is safetensors' name for it, `offset` counts from the file's start."""
+    """Where one tensor lies. `dtype` is safetensors' name for it, `offset` counts from the file's start.
+
+    A tensor in float8 that means something only by its `scales` has one of these for each block of (rows, columns).
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     file: Path
     offset: int
+    scales: StoredTensor | None = None
+    block: tuple[int, int] = (1, 1)
 
     @property
     def elements(self) -> int:
@@ -49,22 +54,28 @@ class StoredTensor:
     def size_bytes(self) -> int:
         return self.elements * np.dtype(DTYPES[self.dtype]).itemsize
 
-    def read(self) -> NDArray[Any]:
-        """The stored values, memory-mapped and read-only; bf16 comes as uint16, float8 as uint8."""
-        if self.elements == 0:
-            return np.empty(self.shape, DTYPES[self.dtype])
-        return np.memmap(self.file, DTYPES[self.dtype], "r", self.offset, self.shape)
+    def read(self, rows: slice = slice(None)) -> NDArray[Any]:
+        """The stored values, all or some along the first axis; bf16 comes as uint16, float8 as uint8."""
+        if not self.shape:
+            return np.fromfile(self.file, DTYPES[self.dtype], 1, offset=self.offset).reshape(())
+        first, last, _ = rows.indices(self.shape[0])
+        count, row = max(0, last - first), prod(self.shape[1:])
+        dtype = np.dtype(DTYPES[self.dtype])
+        found = np.fromfile(self.file, dtype, count * row, offset=self.offset + first * row * dtype.itemsize)
+        return found.reshape(count, *self.shape[1:])
 
     def read_float32(self, rows: slice = slice(None)) -> NDArray[np.float32]:
         """The values in float32 (exact, except for F64), all or some along the first axis.
 
         Raises BadInput where the numbers mean nothing without scales or are not floating point.
         """
-        stored = self.read()[rows] if self.shape else self.read()
+        stored = self.read(rows)
         if self.dtype == "BF16":  # bf16 is the upper half of a float32
             return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
         if self.dtype in ("F32", "F16", "F64"):
             return np.asarray(stored, np.float32)
+        if self.scales is not None:
+            return fp8.scaled(stored, self.scales.read_float32(), self.block, rows.indices(self.shape[0])[0])
         raise BadInput(
             f"tensor {self.name} in {self.file} is stored as {self.dtype}, which is no plain floating-point "
             "type; use the checkpoint with the original weights (BF16, F16 or F32)"
@@ -79,15 +90,17 @@ class Checkpoint:
 
     @property
     def architecture(self) -> str:
-        """The class that config.json names first, such as `LlamaForCausalLM`; raises BadInput without one."""
-        names = self.config.get("architectures")
-        if isinstance(names, list) and names and isinstance(names[0], str):
-            return names[0]
-        raise BadInput(f'{self.folder / "config.json"} names no class under "architectures"; give the whole checkpoint')
+        return architecture_of(self.config, self.folder / "config.json")
 
     @property
     def parameters(self) -> int:
-        return sum(t.elements for t in self.tensors.values())
+        return sum(self.weights_in(name) for name in self.tensors)
+
+    def weights_in(self, name: str) -> int:
+        """Weights that a tensor holds; of MXFP4 a byte of blocks holds two, and scales are none."""
+        if name.removesuffix("_scales") + "_blocks" in self.tensors:
+            return 0
+        return self.tensors[name].elements * (2 if name.endswith("_blocks") else 1)
 
     @property
     def size_bytes(self) -> int:
@@ -95,7 +108,8 @@ class Checkpoint:
 
     def digests(self, on_progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
         """SHA-256 by name of every file that decides what a conversion yields; `on_progress` counts bytes."""
-        shards = {t.file for t in self.tensors.values()}
+        parts = [part for t in self.tensors.values() for part in (t, t.scales) if part is not None]
+        shards = {part.file for part in parts}
         beside = {
             p for p in self.folder.iterdir() if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
         }
@@ -107,6 +121,17 @@ class Checkpoint:
         return digest.of_value(self.digests(on_progress))
 
 
+def architecture_of(config: Mapping[str, Any], where: Path | str) -> str:
+    """The class that config.json names first, such as `LlamaForCausalLM`; raises BadInput without one.
+
+    `where` is how the error calls config.json.
+    """
+    names = config.get("architectures")
+    if isinstance(names, list) and names and isinstance(names[0], str):
+        return names[0]
+    raise BadInput(f'{where} names no class under "architectures"; give the whole checkpoint')
+
+
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read the configuration and the tensor index of a checkpoint folder; no weight is read.
 
@@ -116,10 +141,34 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     config = read_json(folder / "config.json")
     index_file = folder / "model.safetensors.index.json"
     if index_file.is_file():
-        return Checkpoint(folder, config, _tensors_of_shards(folder, index_file))
-    if not (folder / "model.safetensors").is_file():
+        tensors = _tensors_of_shards(folder, index_file)
+    elif (folder / "model.safetensors").is_file():
+        tensors = read_shard(folder / "model.safetensors")
+    else:
         raise BadInput(f"{folder} holds no model.safetensors; give a folder with the weights in safetensors files")
-    return Checkpoint(folder, config, read_shard(folder / "model.safetensors"))
+    if block := fp8.block_shape(config):
+        tensors = with_scales(tensors, block)
+    return Checkpoint(folder, config, tensors)
+
+
+def with_scales(tensors: Mapping[str, StoredTensor], block: tuple[int, int]) -> dict[str, StoredTensor]:
+    """The tensors of an FP8 checkpoint, its scales no longer among them but with the weights that they belong to.
+
+    Raises BadInput for scales that do not fit their weight.
+    """
+    found = dict(tensors)
+    for name, weight in tensors.items():
+        if name + fp8.SCALES_SUFFIX not in tensors:
+            continue
+        scale = found.pop(name + fp8.SCALES_SUFFIX)
+        blocks = tuple(-(-n // size) for n, size in zip(weight.shape, block, strict=False))
+        if weight.dtype != "F8_E4M3" or len(weight.shape) != 2 or scale.shape != blocks:
+            raise BadInput(
+                f"tensor {scale.name} in {scale.file} of shape {scale.shape} does not fit {name}, {weight.dtype} of "
+                f"shape {weight.shape}, in blocks of {block[0]} × {block[1]}; fetch the checkpoint again"
+            )
+        found[name] = replace(weight, scales=scale, block=block)
+    return found
 
 
 def _tensors_of_shards(folder: Path, index_file: Path) -> dict[str, StoredTensor]:

@@ -21,7 +21,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 
 
 def test_a_class_without_a_family_is_named_with_the_way_out() -> None:
-    with pytest.raises(UnknownFamily, match=r"SomethingNewForCausalLM.*llama\.cpp.*every verb accepts one"):
+    with pytest.raises(UnknownFamily, match=r"SomethingNewForCausalLM.*llama\.cpp.*accepted by every verb"):
         family_of("SomethingNewForCausalLM")
 
 

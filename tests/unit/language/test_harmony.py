@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +24,7 @@ from edgellm.language.harmony import (
     parser_for,
 )
 from edgellm.language.tokenizer import Part, Tokenizer, load_tokenizer, tokenizer_from_pieces
+from harmony_events import joined
 from tiny_checkpoints import TINY_JA
 
 STOP, TOOLS, LENGTH = Ended("stop"), Ended("tool_calls"), Ended("length")
@@ -40,18 +40,6 @@ def parse(tokenizer: Tokenizer, text: str, parser: ReplyParser | None = None) ->
     parser = parser or HarmonyParser(tokenizer)
     events = [e for i in tokenizer.encode_parts([Part(text, True)]) for e in parser.feed(i)]
     return joined([*events, *parser.finish()])
-
-
-def joined(events: list[Event]) -> list[Event]:
-    out: list[Event] = []
-    for event in events:
-        last = out[-1] if out else None
-        if isinstance(event, (Reasoning, Content, ToolArguments)) and type(event) is type(last):
-            assert isinstance(last, (Reasoning, Content, ToolArguments))
-            out[-1] = replace(last, text=last.text + event.text)
-        else:
-            out.append(event)
-    return out
 
 
 def test_reasoning_and_content_are_told_apart(tiny: Tokenizer) -> None:

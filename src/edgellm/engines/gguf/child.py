@@ -13,6 +13,7 @@ import json
 import os
 import queue
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from edgellm import errors
 from edgellm.errors import EngineFailed
@@ -143,12 +144,25 @@ def serve(handle: Callable[[dict[str, Any], bytearray], Mapping[str, object]]) -
             while filled < len(payload):
                 got = stdin.readinto(view[filled:])
                 if not got:
-                    os._exit(1)
+                    leave()
                 filled += got
             requests.put((request, payload))
+        leave()
+
+    def leave() -> NoReturn:
+        """The other process has died. Whichever thread finds that out first comes here: the one that listens, or the
+        one that works, whose answers nobody reads."""
+        # No thread can open a file from here on, so that none comes into being after it was removed.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         if "out" in current:
             Path(current["out"]).unlink(missing_ok=True)
-        os._exit(0)
+        os._exit(1)
+
+    def say(text: bytes) -> None:
+        try:
+            log(text)
+        except BrokenPipeError:
+            leave()
 
     threading.Thread(target=listen, daemon=True).start()
     while True:
@@ -161,9 +175,9 @@ def serve(handle: Callable[[dict[str, Any], bytearray], Mapping[str, object]]) -
         except OSError as e:
             answer = {"errno": e.errno, "sentence": e.strerror or str(e), "file": e.filename}
         except BaseException:
-            log(traceback.format_exc().encode())
+            say(traceback.format_exc().encode())
             os._exit(1)  # an ordinary exit would wait for the thread that reads stdin
-        log(b"\n" + ANSWER + json.dumps(answer).encode() + b"\n")
+        say(b"\n" + ANSWER + json.dumps(answer).encode() + b"\n")
 
 
 def log(text: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -33,9 +34,7 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
     UnknownFamily for a class without a family file, BadInput for a checkpoint that is not whole, holds NaN or
     infinite weights or, in F16, values beyond ±65,504; `out` stays as it was then.
     """
-    if type_name not in FILE_TYPES:
-        raise UsageError(f"a checkpoint is converted to {', '.join(FILE_TYPES)}, not to {type_name}")
-    matrix_type, file_type = FILE_TYPES[type_name]
+    matrix_type, file_type = types_of(type_name)
     source = open_checkpoint(checkpoint)
     family = family_of(source.architecture)
     family.check(source.config)
@@ -47,9 +46,13 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
             for tensor in tensors:
                 # The type counts; the NumPy type would only be used to guess it.
                 writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size_bytes, tensor.type)
-            with described_by(checkpoint):
+            if any(tensor.type == TensorType.MXFP4 for tensor in tensors):
+                file_type = gguf.LlamaFileType.MOSTLY_MXFP4_MOE
+            with blamed_on(f"README.md or generation_config.json in {checkpoint}"):
                 add_general_metadata(writer, checkpoint, file_type)
-                add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
+                try_to_write(writer)
+            add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
+            with blamed_on(f"the tokenizer in {checkpoint}"):
                 vocabulary.write(writer)
                 writer.write_header_to_file()
                 writer.write_kv_data_to_file()
@@ -58,6 +61,15 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
             write_tensors(writer.fout[0], tensors, checkpoint, on_progress)
         finally:
             writer.close()
+
+
+def types_of(type_name: str) -> tuple[TensorType, gguf.LlamaFileType]:
+    """The type of matrices and the file's; raises UsageError for a type that a checkpoint is not converted to."""
+    try:
+        return FILE_TYPES[type_name]
+    except KeyError:
+        known = ", ".join(FILE_TYPES)
+        raise UsageError(f"a checkpoint is converted to {known}, not to {type_name}") from None
 
 
 def plan(source: Checkpoint, family: Family, matrix_type: TensorType) -> list[Planned]:
@@ -86,15 +98,40 @@ def needed_weights(source: Checkpoint, family: Family) -> list[Weight | PackedWe
     for weight in family.weights(source.config):
         for name, shape in weight.inputs:
             check_tensor(source, name, shape)
+            if isinstance(weight, PackedWeight) and (dtype := source.tensors[name].dtype) != "U8":
+                raise BadInput(
+                    f"tensor {name} in {source.folder} is stored as {dtype} where packed weights are U8; "
+                    "give files of one and the same checkpoint"
+                )
             needed.add(name)
         weights.append(weight)
     for name in sorted(source.tensors.keys() - needed):
-        if not name.endswith(family.ignored):
+        if not name.endswith(family.ignored) and not reason_to_leave_out(source, family, name):
             raise BadInput(
                 f"{source.folder} holds the tensor {name}, which {source.architecture} has no place for; "
                 "make a GGUF with llama.cpp's convert_hf_to_gguf.py and give that"
             )
     return weights
+
+
+def reason_to_leave_out(source: Checkpoint, family: Family, name: str) -> str | None:
+    if name == "lm_head.weight" and family.sizes(source.config).tied:
+        return "lm_head.weight is left out, for config.json ties the output to the embedding"
+    return family.left_out(source.config, name)
+
+
+def notes_on(source: Checkpoint) -> list[str]:
+    """What a conversion leaves out and why; raises UnknownFamily for a class without a family file."""
+    family = family_of(source.architecture)
+    reasons = dict.fromkeys(reason_to_leave_out(source, family, name) for name in source.tensors)
+    return [f"{source.folder.name}: {reason}" for reason in reasons if reason]
+
+
+def artifact_bytes(source: Checkpoint, type_name: str) -> int:
+    """Bytes of all weights once converted; raises as `convert` does."""
+    family = family_of(source.architecture)
+    family.check(source.config)
+    return sum(tensor.size_bytes for tensor in plan(source, family, types_of(type_name)[0]))
 
 
 def check_tensor(source: Checkpoint, name: str, shape: tuple[int, ...]) -> None:
@@ -108,17 +145,26 @@ def check_tensor(source: Checkpoint, name: str, shape: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def described_by(folder: Path) -> Iterator[None]:
-    """What the official library stumbles over in the model card and generation_config.json, as BadInput."""
+def blamed_on(files: str) -> Iterator[None]:
+    """What the official library stumbles over in these files, as BadInput."""
     try:
         yield
     except (EdgellmError, OSError):
         raise
     except Exception as error:  # of yaml, json and struct, which share no base
-        raise BadInput(
-            f"README.md or generation_config.json in {folder} holds what no GGUF can ({' '.join(str(error).split())}); "
-            "mend or remove it"
-        ) from error
+        said = " ".join(str(error).split())
+        raise BadInput(f"{files} holds what no GGUF can ({said}); mend or remove it") from error
+
+
+def try_to_write(writer: gguf.GGUFWriter) -> None:
+    """Write the metadata so far to nowhere: the library checks a value only when it writes it."""
+    trial = gguf.GGUFWriter(os.devnull, writer.arch)
+    trial.kv_data = writer.kv_data
+    try:
+        trial.write_header_to_file()
+        trial.write_kv_data_to_file()
+    finally:
+        trial.close()
 
 
 def add_general_metadata(writer: gguf.GGUFWriter, folder: Path, file_type: gguf.LlamaFileType) -> None:

@@ -74,45 +74,45 @@ def companions(feeding: Sequence[int], sequences: int) -> list[int]:
     return added
 
 
-def lone_differs(runtime: GgufRuntime) -> bool:
+def lone_differs(runtime: GgufRuntime, adapter: str | None = None) -> bool:
     """Whether a token gets other logits alone than beside one token of another sequence.
 
     It does where weights are floats: llama.cpp multiplies one column with another kernel than two or more.
     """
-    return not _same(_single(runtime, 1), _single(runtime, 2))
+    return not _same(_single(runtime, 1, adapter), _single(runtime, 2, adapter))
 
 
-def company_is_harmless(runtime: GgufRuntime) -> bool:
+def company_is_harmless(runtime: GgufRuntime, adapter: str | None = None) -> bool:
     """Whether a prompt gives the same bits whole and in pieces, and so does a token at several widths of a decode.
 
     A probe, no proof: it tries what is known to matter. The runtime must hold PROBE_TOKENS and two sequences.
     """
-    if not _same(_prompt(runtime, [PROBE_TOKENS]), _prompt(runtime, PROBE_PIECES)):
+    if not _same(_prompt(runtime, [PROBE_TOKENS], adapter), _prompt(runtime, PROBE_PIECES, adapter)):
         return False
-    pair = _single(runtime, 2)
+    pair = _single(runtime, 2, adapter)
     widths = {min(width, runtime.info.sequences) for width in (*PROBE_WIDTHS, runtime.info.sequences)}
-    return all(_same(pair, _single(runtime, width)) for width in sorted(widths))
+    return all(_same(pair, _single(runtime, width, adapter)) for width in sorted(widths))
 
 
 def _same(one: Logits, other: Logits) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def _single(runtime: GgufRuntime, sequences: int) -> Logits:
+def _single(runtime: GgufRuntime, sequences: int, adapter: str | None) -> Logits:
     """Logits of one token that each of the first `sequences` sequences takes; NaN where they do not agree."""
     token = runtime.info.vocab_tokens // 2
-    rows = runtime.step([Feed(sequence, [token]) for sequence in range(sequences)])
+    rows = runtime.step([Feed(sequence, [token], adapter=adapter) for sequence in range(sequences)])
     for sequence in range(sequences):
         runtime.keep(sequence, 0)
     return rows[0] if all(_same(rows[0], row) for row in rows) else rows[0] * np.nan
 
 
-def _prompt(runtime: GgufRuntime, pieces: Sequence[int]) -> Logits:
+def _prompt(runtime: GgufRuntime, pieces: Sequence[int], adapter: str | None) -> Logits:
     """Logits of a whole prompt that is fed in pieces of these lengths."""
     ids = [(i * 7919) % runtime.info.vocab_tokens for i in range(1, sum(pieces) + 1)]
     rows, start = [], 0
     for length in pieces:
-        rows.append(runtime.step([Feed(0, ids[start : start + length], "all")])[0])
+        rows.append(runtime.step([Feed(0, ids[start : start + length], "all", adapter)])[0])
         start += length
     runtime.keep(0, 0)
     return np.concatenate(rows)

@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself: sizes, vocabulary, chat template, and the tokenizer made of it."""
+"""What a GGUF file says of itself: sizes, vocabulary, chat template."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 
-from edgellm.engines.gguf.reader import TensorInfo, read_index
-from edgellm.errors import BadInput, UsageError
-from edgellm.language.tokenizer import Tokenizer, tokenizer_from_pieces
+from edgellm.engines.gguf.reader import TensorInfo
+from edgellm.engines.gguf.split import read_parts
+from edgellm.errors import BadInput
 
 # Role of a special token → its name in the keys (`seperator` is GGUF's own spelling).
 SPECIAL_IDS = {
     "bos": "bos", "eos": "eos", "eot": "eot", "eom": "eom", "unk": "unknown", "sep": "seperator",
     "pad": "padding", "mask": "mask",
 }  # fmt: skip
+
+# Keys of our own, for what no key of GGUF says: whether a byte-level vocabulary's text is put in form NFC, where that
+# is not what the name of its pre-tokenizer implies, and from which lengths on PLaMo 3 cuts runs out of a text.
+NFC = "edgellm.tokenizer.nfc"
+RUN_LENGTHS = ("edgellm.tokenizer.repeated_chars", "edgellm.tokenizer.consecutive_spaces")
+# llama.cpp's names of pre-tokenizers whose models normalise text, which the engine leaves out.
+NFC_NAMES = ("qwen2", "qwen35", "deepseek-r1-qwen")
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,11 @@ class Header:
     path: Path
     metadata: Mapping[str, Any]
     tensors: tuple[TensorInfo, ...]
+    files: tuple[Path, ...]  # one, or the parts of a split model
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.files)
 
     @property
     def architecture(self) -> str:
@@ -132,63 +143,34 @@ class Header:
         return self.flag("tokenizer.ggml.add_space_prefix", self.tokenizer_model == "llama")
 
     @property
+    def charsmap(self) -> bytes:
+        """SentencePiece's compiled table of what it normalises; empty for identity."""
+        return np.asarray(self.numbers("tokenizer.ggml.precompiled_charsmap", "iu")).astype(np.uint8).tobytes()
+
+    @property
+    def removes_extra_whitespaces(self) -> bool:
+        return self.flag("tokenizer.ggml.remove_extra_whitespaces", False)
+
+    @property
+    def normalises_to_nfc(self) -> bool:
+        return self.flag(NFC, self.metadata.get("tokenizer.ggml.pre") in NFC_NAMES)
+
+    @property
+    def run_lengths(self) -> tuple[int, int] | None:
+        """As `language.plamo.run_lengths`; None where the file does not state them."""
+        repeats, spaces = map(self.count, RUN_LENGTHS)
+        return None if repeats is None or spaces is None else (repeats, spaces)
+
+    @property
     def chat_template(self) -> str | None:
         template = self.metadata.get("tokenizer.chat_template")
         return template if isinstance(template, str) else None
 
 
 def read_header(path: Path) -> Header:
-    """Read a GGUF file without its weights; raises BadInput for a damaged file or a part of a split one."""
-    header = Header(path, *read_index(path))
-    if (parts := header.count("split.count") or 1) > 1:
-        raise BadInput(f"{path} is one of {parts} parts; join them first with llama-gguf-split --merge")
-    return header
+    """Read a model without its weights: a GGUF file, or the first of several parts, which are read too.
 
-
-def tokenizer_of(header: Header) -> Tokenizer:
-    """The exact tokenizer, rebuilt from the file's own vocabulary.
-
-    Raises UsageError for a kind of vocabulary that cannot be rebuilt, BadInput for a damaged one.
+    Raises BadInput for a damaged file or a missing part, UsageError for a part that is not the first.
     """
-    if header.metadata.get("general.type", "model") != "model":
-        raise not_a_model(header)
-    if header.tokenizer_model != "llama":
-        raise UsageError(
-            f"{header.path} has a vocabulary of kind {header.tokenizer_model or 'none'}, which cannot be "
-            "rebuilt exactly; give a GGUF with a SentencePiece vocabulary, or the bundle made from the checkpoint"
-        )
-    try:
-        return rebuilt(header)
-    except BadInput as error:
-        raise BadInput(f"the vocabulary in {header.path} cannot be used: {error}") from error
-
-
-def not_a_model(header: Header) -> UsageError:
-    kind = header.metadata["general.type"]
-    return UsageError(f"{header.path} holds no model but a GGUF of the kind {kind}; give the GGUF of the model itself")
-
-
-def rebuilt(header: Header) -> Tokenizer:
-    """The tokenizer of a vocabulary of kind `llama`; raises BadInput where its lists or ids contradict each other."""
-    ids = header.special_ids
-    kinds = header.token_types or [int(gguf.TokenType.NORMAL)] * len(header.tokens)
-    scores = header.scores or [0.0] * len(header.tokens)
-    if not len(kinds) == len(scores) == len(header.tokens):
-        raise BadInput("its lists differ in length; convert the model again")
-    if odd := set(kinds) - set(gguf.TokenType):
-        raise BadInput(f"it has a token of the unknown kind {min(odd)}; convert the model again")
-    if beyond := [role for role in ("bos", "eos", "eot", "eom", "unk") if ids.get(role, 0) >= len(kinds)]:
-        raise BadInput(
-            f"its {beyond[0]} token has the id {ids[beyond[0]]} of only {len(kinds)} tokens; convert the model again"
-        )
-    return tokenizer_from_pieces(
-        header.tokens,
-        scores,
-        kinds,
-        bos_id=ids.get("bos", 1),  # llama.cpp's defaults for this kind
-        eos_id=ids.get("eos", 2),
-        unk_id=ids.get("unk", 0),
-        stop_ids=[ids[role] for role in ("eot", "eom") if role in ids],
-        add_bos=header.add_bos,
-        add_space_prefix=header.add_space_prefix,
-    )
+    files, (metadata, tensors) = read_parts(path)
+    return Header(path, metadata, tensors, files)

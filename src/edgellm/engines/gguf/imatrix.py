@@ -63,3 +63,18 @@ def coverage(imatrix: Imatrix) -> dict[str, float]:
     Experts that saw nothing are quantized as if every input mattered alike.
     """
     return {name: float((np.rint(entry.counts) > 0).mean()) for name, entry in imatrix.entries.items()}
+
+
+def expert_tokens(imatrix: Imatrix) -> dict[int, list[int]]:
+    """For each layer with experts, the tokens that were routed to each; empty for a dense model.
+
+    Where the stacked weights of a layer disagree, as they do only in a matrix that somebody cut, the fewest.
+    """
+    layers: dict[int, list[int]] = {}
+    for name, entry in imatrix.entries.items():
+        found = re.match(r"blk\.(\d+)\.", name)
+        if found and entry.counts.size > 1:
+            counts = np.rint(entry.counts).astype(int).tolist()
+            known = layers.get(int(found[1]), counts)
+            layers[int(found[1])] = [min(pair) for pair in zip(known, counts, strict=True)]
+    return dict(sorted(layers.items()))

@@ -24,6 +24,7 @@ from edgellm.errors import BadInput, EngineFailed
 
 FEWEST_ROWS = 16  # dense products with fewer rows are not looked at
 SUM_TYPE = np.float64  # files hold float32; sums over many chunks are kept wider
+LAST_NODE = b"result_norm"  # llama.cpp's name for the input of the output matrix
 
 
 @dataclass
@@ -39,23 +40,32 @@ class Collector:
     with_output: bool
     sums: dict[str, Sums] = field(default_factory=dict)
     failure: BaseException | None = None
+    _squares: dict[tuple[int, ...], Sums] = field(default_factory=dict)  # of this chunk, by the tensors that went in
+
+    def begin_chunk(self) -> None:
+        """Tensors get other numbers."""
+        self._squares.clear()
 
     def __call__(self, address: int, ask: bool, _user_data: object) -> bool:
         """ggml_backend_sched_eval_callback: whether the node interests us, and later whether to go on."""
         try:
+            node = ggml_tensor.at(address)
             if ask:
-                return self.interests(ggml_tensor.at(address))
-            self.look(ggml_tensor.at(address))
+                return self.interests(node)
+            if node.name == LAST_NODE:
+                return False  # the output matrix would take as long as several layers, for logits that nobody reads
+            self.look(node)
         except BaseException as e:
             self.failure = self.failure or e
             return False
         return True
 
     def interests(self, node: ggml_tensor.GgmlTensor) -> bool:
-        if node.op == ggml_tensor.operation("MUL_MAT_ID"):
+        operation = node.op
+        if operation == ggml_tensor.operation("MUL_MAT_ID"):
             return True
-        if node.op != ggml_tensor.operation("MUL_MAT"):
-            return False
+        if operation != ggml_tensor.operation("MUL_MAT"):
+            return not self.with_output and node.name == LAST_NODE
         rows = ggml_tensor.at(node.src[1])
         if rows.type != ggml_tensor.F32 or rows.ne[1] < FEWEST_ROWS:
             return False
@@ -64,15 +74,29 @@ class Collector:
 
     def look(self, node: ggml_tensor.GgmlTensor) -> None:
         weight = weight_name(node)
-        matrices = ggml_tensor.at(node.src[0]).ne[2:4]
-        rows: NDArray[Any] = ggml_tensor.rows_of(node.src[1])
-        if node.op == ggml_tensor.operation("MUL_MAT_ID"):
-            chosen: NDArray[Any] = ggml_tensor.rows_of(node.src[2])[0, 0]
-            touched = add_experts(self.sums, weight, matrices[0], rows[0], chosen)
+        stacked = node.op == ggml_tensor.operation("MUL_MAT_ID")
+        matrices = tuple(ggml_tensor.at(node.src[0]).ne[2:4])
+        # What goes into q, k and v, or into gate and up, is squared once.
+        key = (node.src[1], node.src[2] if stacked else 0, *matrices)
+        found = self._squares.get(key)
+        if found is None:
+            rows: NDArray[Any] = ggml_tensor.rows_of(node.src[1])
+            if stacked:
+                chosen: NDArray[Any] = ggml_tensor.rows_of(node.src[2])[0, 0]
+                found = of_experts(matrices[0], rows[0], chosen)
+            else:
+                found = of_dense(matrices, rows)
+            if not np.isfinite(found.in_sum2).all():
+                raise BadInput(
+                    f"the model computes values that are not finite at the input of {weight}; check its file"
+                )
+            self._squares[key] = found
+        mine = self.sums.get(weight)
+        if mine is None:
+            self.sums[weight] = Sums(found.in_sum2.copy(), found.counts.copy())
         else:
-            touched = add_dense(self.sums, weight, matrices, rows)
-        if not np.isfinite(touched).all():
-            raise BadInput(f"the model computes values that are not finite at the input of {weight}; check its file")
+            mine.in_sum2 += found.in_sum2
+            mine.counts += found.counts
 
 
 def weight_name(node: ggml_tensor.GgmlTensor) -> str:
@@ -81,48 +105,38 @@ def weight_name(node: ggml_tensor.GgmlTensor) -> str:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
-def add_dense(
-    sums: dict[str, Sums], weight: str, matrices: Sequence[int], rows: NDArray[np.float32]
-) -> NDArray[np.float64]:  # fmt: skip
-    """Add the squares of rows (ne3, ne2, rows, inputs) of a product with (ne2, ne3) stacked matrices.
+def of_dense(matrices: Sequence[int], rows: NDArray[np.float32]) -> Sums:
+    """The squares of rows (ne3, ne2, rows, inputs) of a product with (ne2, ne3) stacked matrices.
 
     All matrices share one count, and stand after one another in one row of sums.
     """
     outer, inner, count, inputs = rows.shape
     stacked = matrices[0] * matrices[1]
-    mine = sums.get(weight)
-    if mine is None:
-        mine = sums[weight] = Sums(np.zeros((1, stacked * inputs), SUM_TYPE), np.zeros(1, np.int64))
-    by_matrix = mine.in_sum2.reshape(stacked, inputs)
+    sums = np.zeros((stacked, inputs), SUM_TYPE)
     for i in range(outer):
         for j in range(inner):
             matrix = (i % matrices[1]) * matrices[0] + j % matrices[0]
-            by_matrix[matrix] += np.einsum("ri,ri->i", rows[i, j], rows[i, j])
-    mine.counts += outer * inner * count // stacked
-    return mine.in_sum2
+            sums[matrix] += np.einsum("ri,ri->i", rows[i, j], rows[i, j])
+    return Sums(sums.reshape(1, -1), np.array([outer * inner * count // stacked]))
 
 
-def add_experts(
-    sums: dict[str, Sums], weight: str, experts: int, rows: NDArray[np.float32], chosen: NDArray[np.int32]
-) -> NDArray[np.float64]:  # fmt: skip
-    """Add the squares of rows (tokens, rows a token, inputs) to the experts `chosen` (tokens, experts).
+def of_experts(experts: int, rows: NDArray[np.float32], chosen: NDArray[np.int32]) -> Sums:
+    """The squares of rows (tokens, rows a token, inputs), each counted for the experts `chosen` (tokens, experts).
 
     Where a token has one row, all its experts see it; where it has as many as experts, each sees its own.
     """
     _, per_token, inputs = rows.shape
-    mine = sums.get(weight)
-    if mine is None:
-        mine = sums[weight] = Sums(np.zeros((experts, inputs), SUM_TYPE), np.zeros(experts, np.int64))
+    sums = np.zeros((experts, inputs), SUM_TYPE)
     order = np.argsort(chosen, axis=None, kind="stable")
     token, place = np.divmod(order, chosen.shape[1])
     place %= per_token
-    ends = np.cumsum(np.bincount(chosen.ravel(), minlength=experts))
-    for expert, (start, end) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):
+    counts = np.bincount(chosen.ravel(), minlength=experts)
+    ends = np.cumsum(counts)
+    for expert, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):
         if start < end:
             seen = rows[token[start:end], place[start:end]]
-            mine.in_sum2[expert] += np.einsum("ri,ri->i", seen, seen)
-    mine.counts += np.diff(ends, prepend=0)
-    return mine.in_sum2
+            sums[expert] = np.einsum("ri,ri->i", seen, seen)
+    return Sums(sums, counts)
 
 
 def collect(request: dict[str, Any], payload: bytearray) -> Mapping[str, object]:
@@ -136,22 +150,27 @@ def collect(request: dict[str, Any], payload: bytearray) -> Mapping[str, object]
     collector = Collector(request["output_weight"])
     context, _callback = open_context(path, model, max(lengths), request["threads"], collector)
     batch = Batch(max(lengths), max(lengths))
-    memory = llama_cpp.llama_get_memory(context)
     for number, chunk in enumerate(np.split(ids, np.cumsum(lengths)[:-1]), start=1):
-        llama_cpp.llama_memory_clear(memory, True)
-        # Logits of every token are asked for: the last layer is computed only where there is an output.
-        batch.fill([Feed(0, chunk.tolist(), "all")], chunk.astype(np.int64), [0])
-        code = llama_cpp.llama_decode(context, batch.struct)
-        if collector.failure is not None:
-            raise collector.failure
-        if code != 0:
-            raise EngineFailed(f"llama.cpp could not decode chunk {number} of the calibration text (code {code})")
+        decode(context, batch, chunk, collector, number)
         child.log(b"chunk %d/%d\n" % (number, len(lengths)))
     entries = {
         name: Entry(s.in_sum2.astype(np.float32), s.counts.astype(np.float32)) for name, s in collector.sums.items()
     }
     write_imatrix(Path(request["out"]), Imatrix(entries, len(lengths), request["chunk_tokens"]))
     return {}
+
+
+def decode(context: Any, batch: Batch, chunk: NDArray[np.int32], collector: Collector, number: int) -> None:
+    """One chunk from an empty cache; raises what the collector found, or EngineFailed."""
+    collector.begin_chunk()
+    llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+    # Logits of every token are asked for: the last layer is computed only where there is an output.
+    batch.fill([Feed(0, chunk.tolist(), "all")], chunk.astype(np.int64), [0])
+    code = llama_cpp.llama_decode(context, batch.struct)
+    if collector.failure is not None:
+        raise collector.failure
+    if code != 0:
+        raise EngineFailed(f"llama.cpp could not decode chunk {number} of the calibration text (code {code})")
 
 
 def check_ids(path: Path, model: Any, ids: NDArray[np.int32]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import llama_cpp
 
 from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import library
+from edgellm.engines.gguf.adapter_check import check_adapter
 from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.soundness import check_model_file, unknown_architecture
 from edgellm.engines.protocol import RuntimeOptions
@@ -78,6 +80,24 @@ def load_model(artifact: Path) -> Any:
     return model
 
 
+def load_adapters(artifact: Path, model: Any, adapters: Mapping[str, Path]) -> dict[str, Any]:
+    """The `llama_adapter_lora *` of each adapter file; they are freed with the model.
+
+    Must come before the context is made, which makes room for them. Raises as `check_adapter`.
+    """
+    base = read_header(artifact)
+    found = {}
+    for name, path in adapters.items():
+        if not path.is_file():
+            raise BadInput(f"there is no adapter file at {path}; give a PEFT folder or a GGUF adapter")
+        check_adapter(read_header(path), base)
+        library.log.clear()
+        found[name] = llama_cpp.llama_adapter_lora_init(model, os.fsencode(path))
+        if not found[name]:
+            raise BadInput(f"llama.cpp cannot load the adapter {path} ({library.log.reason()}); make the file again")
+    return found
+
+
 def check_model(artifact: Path, model: Any) -> None:
     """Raises BadInput for a model that cannot continue text, or that would make llama.cpp hang."""
     if llama_cpp.llama_model_has_encoder(model) or not llama_cpp.llama_model_has_decoder(model):
@@ -87,7 +107,7 @@ def check_model(artifact: Path, model: Any) -> None:
         # RoPE then gets no dimensions: llama_decode never returns on a CPU, and rotates nothing on a GPU.
         raise BadInput(
             f"{artifact} gives 0 attention heads for its first layer, which makes llama.cpp hang; "
-            "make the file again with the true number of heads in every layer"
+            "`edgellm quantize` makes a cured copy of it and leaves the file as it is"
         )
 
 

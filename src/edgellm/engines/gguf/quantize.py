@@ -8,17 +8,16 @@ shift llama.cpp's count of layers and so change the types of tensors that nobody
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from edgellm.engines.gguf import quantize_plan, types
 from edgellm.engines.gguf.child import Child
 from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.imatrix_file import Floats, Imatrix
-from edgellm.engines.gguf.quantize_log import Plan, PlanReader, ProgressReader
+from edgellm.engines.gguf.imatrix_transfer import send_values
+from edgellm.engines.gguf.quantize_log import Plan, PlannedTensor, PlanReader, ProgressReader
 from edgellm.engines.gguf.soundness import check_model_file, unknown_architecture
 from edgellm.engines.gguf.types import TENSOR_TYPES, FileType, TensorType
 from edgellm.errors import BadInput, EngineFailed, UsageError
@@ -33,41 +32,46 @@ METADATA_ROOM = 64 << 10  # for the keys that quantizing adds
 def quantize(
     source: Path, out: Path, type_name: str, imatrix: Imatrix | None = None,
     tensor_types: Mapping[str, str] | None = None, threads: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None, *, allow_fallback: bool = False,
 ) -> QuantizeReport:  # fmt: skip
     """Write `source` quantized to `type_name` at `out` (aside, then renamed).
 
-    source: a GGUF with F32, F16 or BF16 weights; it is not changed.
+    source: a GGUF with F32, F16 or BF16 weights, or the first of its parts; it is not changed.
     type_name: a file type of llama.cpp, see `types.FILE_TYPES`.
     tensor_types: regular expression searched in tensor names → tensor type; the first that matches decides.
     threads: 0 is one per usable core; the bytes are the same for any number.
     on_progress: called with (weights done, weights in all).
+    allow_fallback: take what llama.cpp puts in the place of a type whose blocks do not fit a tensor's rows.
 
-    Raises UsageError for unknown types, a type that needs an importance matrix without one, or a pattern that
-    decides nothing; BadInput for a source or matrix that does not fit; NoSpace before anything is written,
-    and where the disk is filled meanwhile; EngineFailed if llama.cpp refuses or dies.
+    Raises UsageError for unknown types, a type that needs an importance matrix without one, a pattern that
+    decides nothing, or a type that does not fit without `allow_fallback`; BadInput for a source or matrix that
+    does not fit; NoSpace before anything is written, and where the disk is filled meanwhile; EngineFailed if
+    llama.cpp refuses or dies.
     """
     order = Order(source, types.file_type(type_name), quantize_plan.by_pattern(tensor_types or {}), imatrix, threads)
-    check_files(source, out)
+    files = check_files(source, out)
     if order.type.needs_imatrix and imatrix is None:
         raise UsageError(f"{order.type.name} needs an importance matrix; calibrate first, or choose another type")
     work = f"quantizing {source} to {order.type.name}"
     # The child is inside, so that it has ended before its half-written file is removed.
     with file_aside(out) as aside, Child(CHILD, work) as child:
-        before = inspect(child, source)
+        before = inspect(child, files)
         send_values(child, order.values)
         plan = make_plan(child, order, aside)
+        if not allow_fallback:
+            quantize_plan.check_widths(plan)
         size_bytes = quantize_plan.planned_bytes(plan, before.sizes) + before.header_bytes
         need_space(out.parent, size_bytes + METADATA_ROOM, f"the {order.type.name} file of {source}")
         on_line = ProgressReader(sum(t.weights for t in plan.values()), on_progress) if on_progress else None
         try:
-            run(child, order, aside, plan if order.patterns else {}, on_line, dry=False)
+            named = plan if order.patterns or quantize_plan.is_packed(plan) else {}
+            run(child, order, aside, named, on_line, dry=False)
         except EngineFailed:
             # llama.cpp says "iostream error" to whatever goes wrong with its file.
             if aside.exists() and free_bytes(aside) < size_bytes - aside.stat().st_size:
                 raise became_full(out.parent, f"the {order.type.name} file of {source}") from None
             raise
-        return report(order, plan, before, inspect(child, aside), aside.stat().st_size)
+        return report(order, plan, before, inspect(child, [aside]), aside.stat().st_size)
 
 
 @dataclass(frozen=True)
@@ -102,33 +106,29 @@ class Order:
 
 @dataclass(frozen=True)
 class Header:
-    """Of a GGUF file: where tensor data begins, and each tensor's ggml_type and bytes."""
+    """Of a GGUF: where its first file's tensor data begins, and each tensor's ggml_type and bytes."""
 
     header_bytes: int
     types: Mapping[str, int]
     sizes: Mapping[str, int]
 
 
-def inspect(child: Child, path: Path) -> Header:
-    answer = child.ask({"do": "inspect", "path": str(path)})
-    tensors = answer["tensors"].items()
-    return Header(answer["header_bytes"], {n: t for n, (t, _) in tensors}, {n: size for n, (_, size) in tensors})
+def inspect(child: Child, files: Sequence[Path]) -> Header:
+    answers = [child.ask({"do": "inspect", "path": str(file)}) for file in files]
+    tensors = {name: found for answer in answers for name, found in answer["tensors"].items()}
+    types, sizes = ({name: found[i] for name, found in tensors.items()} for i in (0, 1))
+    return Header(answers[0]["header_bytes"], types, sizes)
 
 
-def check_files(source: Path, out: Path) -> None:
+def check_files(source: Path, out: Path) -> tuple[Path, ...]:
+    """The files of the source: one, or its parts."""
     if not source.is_file():
         raise BadInput(f"there is no file at {source}; give the path of a GGUF file")
-    check_model_file(read_header(source))
-    if out.exists() and out.samefile(source):
+    header = read_header(source)
+    check_model_file(header)
+    if out.exists() and any(out.samefile(file) for file in header.files):
         raise UsageError(f"{out} is the source itself, which is never changed; give another path to write to")
-
-
-def send_values(child: Child, values: Mapping[str, Floats]) -> None:
-    for name, mean_squares in values.items():
-        if not np.isfinite(mean_squares).all():
-            raise BadInput(f"the importance matrix holds values for {name} that are not finite; calibrate again")
-    sizes = {name: v.size for name, v in values.items()}
-    child.ask({"do": "imatrix", "sizes": sizes}, [v.data.cast("B") for v in values.values()])
+    return header.files
 
 
 def run(
@@ -157,17 +157,55 @@ def run(
 
 def make_plan(child: Child, order: Order, out: Path) -> Plan:
     """What every tensor will become, by llama.cpp's own word; refuses what would fail or be ignored."""
+    plan = plan_types(child, order, out)
+    quantize_plan.check_importance(plan, order.type, order.values)
+    return plan
+
+
+def plan_types(child: Child, order: Order, out: Path) -> Plan:
+    """The plan as far as shapes and names decide it, whatever the importance matrix covers."""
     mixture = PlanReader()
-    run(child, order, out, {}, mixture, dry=True)
-    plan = mixture.tensors
+    run(child, order, out, unfit_but_named(order), mixture, dry=True)
+    plan = quantize_plan.with_packed_kept(mixture.tensors)
     if order.patterns:
         deciding = quantize_plan.deciding_patterns(plan, order.patterns)
         asked = quantize_plan.with_types(plan, {name: order.patterns[p] for name, p in deciding.items()})
         confirmed = PlanReader()
         run(child, order, out, asked, confirmed, dry=True)
         plan = quantize_plan.settle(plan, asked, confirmed.tensors, deciding, order.patterns)
-    quantize_plan.check_importance(plan, order.type, order.values)
     return plan
+
+
+def unfit_but_named(order: Order) -> Plan:
+    """Tensors that would end the first dry run and that a pattern gives another type.
+
+    Where a type's blocks do not fit and llama.cpp has nothing to put in its place (Q1_0), it refuses the file. Such
+    mixtures give all layers the same, so naming some tensors shifts nothing.
+    """
+    default = TENSOR_TYPES[order.type.default]
+    if default.fallback is not None or not order.patterns:
+        return {}
+    tensors = (
+        PlannedTensor(t.name, (*reversed(t.shape), *[1] * (4 - len(t.shape))), t.type, t.type, t.type)
+        for t in read_header(order.source).tensors
+        if len(t.shape) > 1 and t.shape[-1] % default.block_weights
+    )
+    plan = {t.name: t for t in tensors}
+    deciding = quantize_plan.deciding_patterns(plan, order.patterns)
+    named = {name: tensor for name, tensor in plan.items() if name in deciding}
+    return quantize_plan.with_types(named, {name: order.patterns[p] for name, p in deciding.items()})
+
+
+def reason(order: Order, tensor: PlannedTensor) -> str:
+    """The rule by which a tensor got its type."""
+    pattern = next((p for p in order.patterns if p.search(tensor.name)), None)
+    obeyed = pattern is not None and order.patterns[pattern].name == tensor.wanted
+    if tensor.target == tensor.source and not obeyed:
+        return "stays as it is in the source"
+    rule = f"the pattern {pattern.pattern!r}" if pattern and obeyed else f"the mixture {order.type.name}"
+    if tensor.wanted == tensor.target:
+        return rule
+    return f"{rule} asks for {tensor.wanted}, whose blocks do not fit rows of {tensor.shape[0]}"
 
 
 def report(order: Order, plan: Plan, before: Header, after: Header, size_bytes: int) -> QuantizeReport:
@@ -182,9 +220,10 @@ def report(order: Order, plan: Plan, before: Header, after: Header, size_bytes: 
         shape = list(t.shape)
         tensors.append(
             QuantizedTensor(
-                name=t.name, shape=shape, source=t.source, requested=t.wanted, got=t.target, imatrix=weighed
+                name=t.name, shape=shape, source=t.source, requested=t.wanted, got=t.target, imatrix=weighed,
+                reason=reason(order, t),
             )
-        )
+        )  # fmt: skip
     weights, tensor_bytes = sum(t.weights for t in plan.values()), sum(after.sizes.values())
     return QuantizeReport(
         type=order.type.name, weights=weights, tensor_bytes=tensor_bytes, size_bytes=size_bytes,

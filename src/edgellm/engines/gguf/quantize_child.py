@@ -18,13 +18,15 @@ from llama_cpp._ggml import libggml
 
 from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import child, library
+from edgellm.engines.gguf.imatrix_file import Floats
+from edgellm.engines.gguf.imatrix_transfer import received_values
 from edgellm.errors import BadInput, UsageError
 
 MAX_BUFFER_BYTES = 256 << 20  # rows in memory at once; llama.cpp's own 8 GiB is more than an edge machine has
 TAG_INT, TAG_STRING = 0, 3  # enum llama_model_kv_override_type
 TEXT_BYTES = 127  # of a metadata override, without its closing zero
 
-_imatrix: dict[str, ctypes.Array[ctypes.c_float]] = {}
+_imatrix: dict[str, Floats] = {}
 
 
 class GgufStart(ctypes.Structure):
@@ -54,12 +56,9 @@ def handle(request: dict[str, Any], payload: bytearray) -> Mapping[str, object]:
     raise UsageError(f"there is no request called {request['do']!r}")
 
 
-def keep_imatrix(sizes: dict[str, int], payload: bytearray) -> Mapping[str, object]:
+def keep_imatrix(sizes: Mapping[str, int], payload: bytearray) -> Mapping[str, object]:
     _imatrix.clear()
-    start = 0
-    for name, size in sizes.items():
-        _imatrix[name] = (ctypes.c_float * size).from_buffer(payload, start)
-        start += 4 * size
+    _imatrix.update(received_values(sizes, payload))
     return {}
 
 
@@ -82,7 +81,7 @@ def imatrix_array() -> ctypes.Array[Any] | None:
         return None
     item = llama_cpp.llama_model_imatrix_data
     float_pointer = ctypes.POINTER(ctypes.c_float)
-    rows = [item(name.encode(), ctypes.cast(v, float_pointer), len(v)) for name, v in _imatrix.items()]
+    rows = [item(name.encode(), v.ctypes.data_as(float_pointer), v.size) for name, v in _imatrix.items()]
     return (item * (len(rows) + 1))(*rows, item(None, None, 0))
 
 

@@ -9,13 +9,26 @@ from dataclasses import replace
 from edgellm.engines.gguf import types
 from edgellm.engines.gguf.imatrix_file import Floats
 from edgellm.engines.gguf.quantize_log import Plan, PlannedTensor
+from edgellm.engines.gguf.reader import padded
 from edgellm.engines.gguf.types import TENSOR_TYPES, FileType, TensorType
 from edgellm.errors import BadInput, UsageError
 
 Patterns = Mapping[re.Pattern[str], TensorType]
 
-ALIGNMENT = 32  # bytes; llama.cpp starts every tensor at a multiple
+PACKED = "MXFP4"  # the only quantized type that checkpoints hold and engines take over bit for bit
 EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
+
+
+def is_packed(plan: Plan) -> bool:
+    """Whether some weights are published in four bits, so that there is nothing to quantize from."""
+    return any(t.source == PACKED for t in plan.values())
+
+
+def with_packed_kept(plan: Plan) -> Plan:
+    """The plan in which weights that are published in four bits stay as they are."""
+    return {
+        name: replace(t, target=PACKED, wanted=PACKED) if t.source == PACKED else t for name, t in plan.items()
+    }  # fmt: skip
 
 
 def by_pattern(tensor_types: Mapping[str, str]) -> Patterns:
@@ -64,22 +77,45 @@ def settle(
     return {name: mixture[name] if name in deciding and name not in obeyed else t for name, t in asked.items()}
 
 
+def check_widths(plan: Plan) -> None:
+    """Raise UsageError for tensors that would silently get another type, because their rows do not fit the blocks."""
+    fallen = [t for t in plan.values() if t.wanted != t.target]
+    if not fallen:
+        return
+    first = min(fallen, key=lambda t: (TENSOR_TYPES[t.wanted].bits_per_weight, t.name))
+    width, others = first.shape[0], len(fallen) - 1
+    wanted = ", ".join(sorted({t.wanted for t in fallen}))
+    got = ", ".join(sorted({t.target for t in fallen}))
+    pattern = re.sub(r"^blk\.\d+\.|\.weight$", "", first.name)
+    raise UsageError(
+        f"{first.name}{f' and {others} more' if others else ''} would be {wanted}, whose blocks do not fit rows of "
+        f"{width}: name a type that does, for example --tensor-type "
+        f"{pattern}={types.instead_of(TENSOR_TYPES[first.wanted], width).name} (rows of {width} fit "
+        f"{', '.join(t.name for t in types.types_for(width))}), or take llama.cpp's replacement ({got}) with "
+        "--allow-fallback"
+    )
+
+
 def has_values(tensor: PlannedTensor, values: Mapping[str, Floats]) -> bool:
     """Whether an importance matrix has one value for each input of each of the tensor's matrices."""
     found = values.get(tensor.name)
     return found is not None and found.size == tensor.shape[0] * tensor.shape[2]
 
 
+def check_floats(plan: Plan) -> None:
+    """Raise BadInput for a tensor that would be quantized a second time."""
+    for t in plan.values():
+        if t.target != t.source and TENSOR_TYPES[t.source].is_quantized:
+            raise BadInput(f"{t.name} is {t.source} already; quantize from the F16, BF16 or F32 file instead")
+
+
 def check_importance(plan: Plan, file_type: FileType, values: Mapping[str, Floats]) -> None:
     """Raise BadInput for a matrix of another model or a quantized source, UsageError for a missing entry."""
     if values and not values.keys() & plan.keys():
         raise BadInput("the importance matrix names no tensor of this model; calibrate this model")
+    check_floats(plan)
     for t in plan.values():
-        if t.target == t.source:
-            continue
-        if TENSOR_TYPES[t.source].is_quantized:
-            raise BadInput(f"{t.name} is {t.source} already; quantize from the F16, BF16 or F32 file instead")
-        if has_values(t, values):
+        if t.target == t.source or has_values(t, values):
             continue
         if t.name in values and t.name not in EMBEDDINGS:
             raise BadInput(
@@ -108,4 +144,4 @@ def planned_bytes(plan: Plan, source_bytes: Mapping[str, int]) -> int:
             return source_bytes[t.name]
         return TENSOR_TYPES[t.target].size_bytes(t.shape[0], t.weights // t.shape[0])
 
-    return sum(-(-one(t) // ALIGNMENT) * ALIGNMENT for t in plan.values())
+    return sum(padded(one(t)) for t in plan.values())

@@ -23,9 +23,11 @@ from edgellm.errors import BadInput
 
 MAX_DIMENSIONS = 4  # of ggml tensors
 MAX_NESTING = 4
+HEAD_BYTES = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of keys
 TENSOR_INFO_MIN_BYTES = 8 + 4 + 4 + 8  # length of the name, number of dimensions, type, offset
 KEY_VALUE_MIN_BYTES = 8 + 4 + 1
 STRING, ARRAY = 8, 9
+ALIGNMENT: int = gguf.GGUF_DEFAULT_ALIGNMENT  # bytes; llama.cpp starts every tensor that it writes at a multiple
 NUMBERS = {
     0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?",
     10: "<u8", 11: "<i8", 12: "<f8",
@@ -34,6 +36,11 @@ NUMBERS = {
 STORED = {int(t): (t.name, *gguf.GGML_QUANT_SIZES[t]) for t in gguf.GGMLQuantizationType} | {
     t.number: (t.name, t.block_weights, t.block_bytes) for t in TENSOR_TYPES.values()
 }
+
+
+def padded(size_bytes: int, alignment: int = ALIGNMENT) -> int:
+    """Rounded up to the next multiple of `alignment`."""
+    return -(-size_bytes // alignment) * alignment
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class IndexReader:
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data, self.at, self.end = path, data, 4, len(data)
+        self.keys_end = HEAD_BYTES  # where the metadata ends, once it is read
 
     def fail(self, what: str) -> NoReturn:
         raise BadInput(f"{self.path} is damaged: {what} at byte {self.at:,} of {self.end:,}; fetch or make it again")
@@ -149,9 +157,10 @@ class IndexReader:
             if key in metadata:
                 self.fail(f"the key {key} stands there twice")
             metadata[key] = self.value(self.number("I"))
+        self.keys_end = self.at
         self.need(tensor_count, TENSOR_INFO_MIN_BYTES, f"an index of {tensor_count:,} tensors")
         infos = [self.tensor_info() for _ in range(tensor_count)]
-        alignment = metadata.get("general.alignment", gguf.GGUF_DEFAULT_ALIGNMENT)
+        alignment = metadata.get("general.alignment", ALIGNMENT)
         if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
             self.fail(f"the alignment {alignment!r} is no power of two")
         return metadata, tuple(self.placed(infos, alignment))
@@ -174,7 +183,7 @@ class IndexReader:
     def placed(self, infos: list[TensorInfo], alignment: int) -> Iterator[TensorInfo]:
         """The tensors with offsets from the start of the file; each has to follow the one before, aligned."""
         names: set[str] = set()
-        data_offset = due = -(-self.at // alignment) * alignment
+        data_offset = due = padded(self.at, alignment)
         for info in infos:
             offset = data_offset + info.offset
             if info.name in names:
@@ -189,5 +198,5 @@ class IndexReader:
                 self.fail(
                     f"tensor {info.name} begins at byte {offset:,} where byte {due:,} is due, by the index that ends"
                 )
-            due += -(-info.size_bytes // alignment) * alignment
+            due += padded(info.size_bytes, alignment)
             yield replace(info, offset=offset)

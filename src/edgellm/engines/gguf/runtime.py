@@ -7,8 +7,8 @@ by the length of the others, and a copy is a copy of the whole part.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,18 @@ from edgellm.engines.gguf.grouping import (
     one_by_one,
     together,
 )
+from edgellm.engines.gguf.info import GgufInfo, can_cut, info_of
 from edgellm.engines.gguf.loading import (
     FLOAT_CACHE_TYPES,
     GgufOptions,
     check_model,
     check_options,
     context_tokens_of,
+    load_adapters,
     load_model,
     make_context,
-    metadata,
 )
-from edgellm.engines.protocol import Feed, Logits, RuntimeInfo, RuntimeOptions
+from edgellm.engines.protocol import Feed, Logits, RuntimeOptions
 from edgellm.errors import EngineFailed, UsageError
 
 # llama.cpp mixes up the states of plamo2 sequences that share a llama_decode: one at a time is right.
@@ -48,16 +49,6 @@ ONE_SEQUENCE_A_DECODE = ("plamo2",)
 # Without flash attention the scores of a step take heads × context × its tokens × 4 bytes, so prompts get no more
 # than this beside one token for every sequence.
 INVARIANT_PROMPT_TOKENS = 256
-
-
-@dataclass(frozen=True)
-class GgufInfo(RuntimeInfo):
-    """What is known about a loaded GGUF model beyond what every engine tells."""
-
-    size_bytes: int  # of all tensors
-    parameters: int
-    description: str  # llama.cpp's words for architecture, size and type, such as "llama 8B Q4_K - Medium"
-    threads: int
 
 
 def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
@@ -72,24 +63,30 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
     try:
         check_model(artifact, model)
         context_tokens = context_tokens_of(artifact, model, chosen.context_tokens)
-        if chosen.batch_invariant and (runtime := _invariant_runtime(artifact, model, chosen, context_tokens)):
-            return runtime
+        adapters = load_adapters(artifact, model, chosen.adapters) if chosen.adapters else {}
+        if chosen.batch_invariant:
+            runtime = _invariant_runtime(artifact, model, adapters, chosen, context_tokens)
+            if runtime is not None:
+                return runtime
         context = make_context(artifact, model, chosen, context_tokens)
     except BaseException:
         llama_cpp.llama_model_free(model)
         raise
-    info = _info(model, context, context_tokens)
-    return GgufRuntime(model, context, info, one_by_one if info.architecture in ONE_SEQUENCE_A_DECODE else together)
+    info = info_of(model, context, adapters, context_tokens)
+    grouping = one_by_one if info.architecture in ONE_SEQUENCE_A_DECODE else together
+    return GgufRuntime(model, context, info, grouping, adapters)
 
 
-def _invariant_runtime(artifact: Path, model: Any, options: GgufOptions, context_tokens: int) -> GgufRuntime | None:
+def _invariant_runtime(
+    artifact: Path, model: Any, adapters: Mapping[str, Any], options: GgufOptions, context_tokens: int
+) -> GgufRuntime | None:  # fmt: skip
     """A runtime whose sequences do not feel each other, or None where this model on this machine has none.
 
     Whether it holds is tried out, since it depends on types, kernels and processor. Flash attention is off: it
     adds up in blocks that depend on where a prompt was cut. A context too short to try, or without room in memory
     for what it takes, has none either.
     """
-    if options.sequences == 1 or not _can_cut(model) or options.flash_attention or context_tokens < PROBE_TOKENS:
+    if options.sequences == 1 or not can_cut(model) or options.flash_attention or context_tokens < PROBE_TOKENS:
         return None
     if options.type_v not in FLOAT_CACHE_TYPES:
         return None  # such a cache needs flash attention
@@ -99,10 +96,12 @@ def _invariant_runtime(artifact: Path, model: Any, options: GgufOptions, context
         context = make_context(artifact, model, strict, context_tokens + 1)  # one more: room for a companion
     except EngineFailed:
         return None
-    runtime = GgufRuntime(model, context, _info(model, context, context_tokens, batch_invariant=True), by_kind)
+    info = info_of(model, context, adapters, context_tokens, batch_invariant=True)
+    runtime = GgufRuntime(model, context, info, by_kind, adapters)
+    each = (None, *adapters)
     try:
-        if company_is_harmless(runtime):
-            runtime.gives_company = lone_differs(runtime)
+        if all(company_is_harmless(runtime, adapter) for adapter in each):
+            runtime.gives_company = any(lone_differs(runtime, adapter) for adapter in each)
             return runtime
     except BaseException:
         llama_cpp.llama_free(context)
@@ -114,17 +113,23 @@ def _invariant_runtime(artifact: Path, model: Any, options: GgufOptions, context
 class GgufRuntime:
     """A loaded GGUF model behind the `Runtime` protocol.
 
+    An adapter of llama.cpp's holds for a whole decode, so that feeds with different ones never share any.
     After an EngineFailed from `step`, a model that can be cut holds what it held before; one that cannot
     (recurrent and hybrid families) has lost the sequences that were fed: they are empty.
     """
 
-    def __init__(self, model: Any, context: Any, info: GgufInfo, grouping: Grouping = together) -> None:
+    def __init__(
+        self, model: Any, context: Any, info: GgufInfo, grouping: Grouping, adapters: Mapping[str, Any]
+    ) -> None:  # fmt: skip
         self.gives_company = False  # whether a token that would be decoded alone gets one beside it
         self._model = model
         self._context = context
         self._memory = llama_cpp.llama_get_memory(context)
         self._info = info
+        self._adapters = adapters
+        self._adapter: str | None = None  # the one that the context computes with
         self._held = [0] * info.sequences
+        self._begun_with: list[str | None] = [None] * info.sequences
         self._batch = Batch(info.step_tokens, info.context_tokens + 1)  # and a companion
         self._grouping = grouping
 
@@ -136,23 +141,54 @@ class GgufRuntime:
         """As `Runtime.step`; see the class for what an EngineFailed leaves behind."""
         self._check_open()
         ids = checked_ids(feeds, self._held, self._info)
+        self._check_adapters(feeds)
         ends = list(accumulate(len(feed.ids) for feed in feeds))
+        before = list(self._held)
         logits: dict[int, Logits] = {}
-        for places in self._grouping(feeds):
+        for places in self._groups(feeds):
             group = [feeds[place] for place in places]
+            self._use(group[0].adapter)
             parts = {feeds[place].sequence: ids[ends[place] - len(feeds[place].ids) : ends[place]] for place in places}
             batched = self._filled(group)
             fillers = [feed for feed in batched if feed.sequence not in parts]
             flat = np.concatenate([parts.get(feed.sequence, feed.ids) for feed in batched])
             self._batch.fill(batched, flat, self._held)
-            self._decode([*feeds, *fillers])
+            self._decode([*feeds, *fillers], before)
             for feed in fillers:
                 self._forget(feed.sequence, self._held[feed.sequence])
             rows = {feed.sequence: each for feed, each in zip(batched, self._read(batched), strict=True)}
             logits |= {place: rows[feeds[place].sequence][: rows_wanted(feeds[place])] for place in places}
-        for feed in feeds:
-            self._held[feed.sequence] += len(feed.ids)
+            for feed in group:
+                self._held[feed.sequence] += len(feed.ids)
+                self._begun_with[feed.sequence] = feed.adapter
         return [logits[place] for place in range(len(feeds))]
+
+    def _check_adapters(self, feeds: Sequence[Feed]) -> None:
+        for feed in feeds:
+            begun_with = self._begun_with[feed.sequence]
+            if self._held[feed.sequence] and feed.adapter != begun_with:
+                raise UsageError(
+                    f"sequence {feed.sequence} was begun with {_called(begun_with)} and cannot go on with "
+                    f"{_called(feed.adapter)}; empty it first"
+                )
+
+    def _groups(self, feeds: Sequence[Feed]) -> Iterator[list[int]]:
+        """The places of feeds that run together; those with the adapter in use first, since a change costs time."""
+        for adapter in sorted(dict.fromkeys(feed.adapter for feed in feeds), key=lambda a: a != self._adapter):
+            places = [place for place, feed in enumerate(feeds) if feed.adapter == adapter]
+            for group in self._grouping([feeds[place] for place in places]):
+                yield [places[each] for each in group]
+
+    def _use(self, adapter: str | None) -> None:
+        """Compute with this adapter, or with none, from now on."""
+        if adapter == self._adapter:
+            return
+        chosen = [] if adapter is None else [self._adapters[adapter]]
+        pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(chosen))(*chosen)
+        scales = (ctypes.c_float * len(chosen))(*[1.0] * len(chosen))
+        if llama_cpp.llama_set_adapters_lora(self._context, pointers, len(chosen), scales):
+            raise EngineFailed(f"llama.cpp could not change to {_called(adapter)}; open the model again")
+        self._adapter = adapter
 
     def _filled(self, group: Sequence[Feed]) -> list[Feed]:
         """A group of single tokens with tokens for other sequences, which make it faster, or its results the same as
@@ -202,26 +238,28 @@ class GgufRuntime:
             # Whole sequences only: with separate caches any other range ends the process.
             llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
         self._held[target] = self._held[source]
+        self._begun_with[target] = self._begun_with[source]
 
     def close(self) -> None:
         """As `Runtime.close`."""
         if self._context is not None:
             llama_cpp.llama_free(self._context)
             llama_cpp.llama_model_free(self._model)
-            self._context = self._memory = self._model = None
+            self._context = self._memory = self._model = None  # the adapters went with the model
 
     def _check_open(self) -> None:
         if self._context is None:
             raise EngineFailed("this GGUF model has been closed; open it again to go on")
 
-    def _decode(self, feeds: Sequence[Feed]) -> None:
+    def _decode(self, feeds: Sequence[Feed], before: Sequence[int]) -> None:
+        """Decode the batch; if that fails, the sequences of `feeds` go back to the tokens held `before`."""
         library.log.clear()
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
         if code == 0:
             return
         reason = library.log.reason()
         for feed in feeds:
-            self._forget(feed.sequence, self._held[feed.sequence] if self._info.can_cut else 0)
+            self._forget(feed.sequence, before[feed.sequence] if self._info.can_cut else 0)
         raise EngineFailed(_failure(code, reason, self._info.can_cut))
 
     def _read(self, feeds: Sequence[Feed]) -> list[Logits]:
@@ -245,6 +283,10 @@ class GgufRuntime:
         self._held[sequence] = tokens
 
 
+def _called(adapter: str | None) -> str:
+    return "no adapter" if adapter is None else f"the adapter {adapter!r}"
+
+
 def _failure(code: int, reason: str, can_cut: bool) -> str:
     what = {
         1: "found no room in the KV cache for this step",
@@ -255,27 +297,3 @@ def _failure(code: int, reason: str, can_cut: bool) -> str:
     }.get(code, f"ended a step with code {code}")
     after = "nothing has changed, so try again with fewer tokens" if can_cut else "feed its sequences again"
     return f"llama.cpp {what}{f' ({reason})' if reason else ''}; {after}"
-
-
-def _can_cut(model: Any) -> bool:
-    return not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
-
-
-def _info(model: Any, context: Any, context_tokens: int, batch_invariant: bool = False) -> GgufInfo:
-    words = ctypes.create_string_buffer(256)
-    llama_cpp.llama_model_desc(model, words, len(words))
-    return GgufInfo(
-        engine="gguf",
-        architecture=metadata(model, "general.architecture"),
-        vocab_tokens=llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model)),
-        context_tokens=context_tokens,
-        sequences=llama_cpp.llama_n_seq_max(context),
-        step_tokens=llama_cpp.llama_n_batch(context),
-        can_cut=_can_cut(model),
-        batch_invariant=batch_invariant or llama_cpp.llama_n_seq_max(context) == 1,
-        build=library.build(),
-        size_bytes=llama_cpp.llama_model_size(model),
-        parameters=llama_cpp.llama_model_n_params(model),
-        description=words.value.decode("utf-8", "replace"),
-        threads=llama_cpp.llama_n_threads(context),
-    )

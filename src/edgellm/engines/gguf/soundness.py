@@ -15,8 +15,9 @@ from typing import NoReturn
 import gguf
 import numpy as np
 
-from edgellm.engines.gguf.header import Header, not_a_model
-from edgellm.errors import BadInput, UnknownFamily
+from edgellm.engines.gguf.header import Header
+from edgellm.engines.gguf.plamo_cure import check_layers
+from edgellm.errors import BadInput, UnknownFamily, UsageError
 
 LAYERS_LIMIT, EXPERTS_LIMIT = 512, 1024  # LLAMA_MAX_LAYERS, LLAMA_MAX_EXPERTS
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
@@ -25,10 +26,19 @@ UNKNOWN_ARCHITECTURE = "unknown model architecture"  # how llama.cpp's message b
 
 def check_model_file(header: Header) -> None:
     """Raises UsageError for a GGUF that holds something else than a model, BadInput for what llama.cpp aborts over."""
-    if header.metadata.get("general.type", "model") != "model":
-        raise not_a_model(header)
+    check_metadata(header)
     if not header.tensors:
         raise BadInput(f"{header.path} holds no weights; fetch or make the whole model again")
+    check_layers(header)
+
+
+def check_metadata(header: Header) -> None:
+    """`check_model_file` for what llama.cpp reads when it loads the vocabulary alone: a file may hold no more."""
+    if header.metadata.get("general.type", "model") != "model":
+        kind = header.metadata["general.type"]
+        raise UsageError(
+            f"{header.path} holds no model but a GGUF of the kind {kind}; give the GGUF of the model itself"
+        )
     if header.of_architecture("context_length") == 0:
         fail(header, "context_length", 0, "at least 1")
     layers = header.of_architecture("block_count")

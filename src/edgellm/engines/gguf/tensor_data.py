@@ -97,23 +97,34 @@ def pad(file: IO[bytes]) -> None:
 
 
 def blocks_of(source: Checkpoint, weight: Weight | PackedWeight) -> list[Block]:
-    """The weight's values in blocks of whole rows; a source that is rearranged comes in one block."""
+    """The weight's values in blocks of whole rows; a source that is rearranged comes in one block, or one a matrix
+    where it holds as many of them as the weight does. A packed weight comes in one block an expert."""
     if isinstance(weight, PackedWeight):
         inputs = [source.tensors[name] for name, _ in weight.inputs]
-        return [Block(prod(weight.shape), lambda: weight.arrange([stored.read() for stored in inputs]))]
+        return [packed_expert(inputs, weight, expert) for expert in range(weight.shape[0])]
     found = []
     for name in weight.sources:
         stored = source.tensors[name]
         if weight.arrange is not None:
-            found.append(arranged(stored, weight.arrange))
+            several = len(stored.shape) == len(weight.shape) == 3
+            matrices = stored.shape[0] if several else 1
+            found += [arranged(stored, weight.arrange, matrices, place) for place in range(matrices)]
             continue
         rows = max(1, BLOCK_ELEMENTS * stored.shape[0] // stored.elements)
         found += [part(stored, first, rows) for first in range(0, stored.shape[0], rows)]
     return found
 
 
-def arranged(stored: StoredTensor, arrange: Callable[[Floats], Floats]) -> Block:
-    return Block(stored.elements, lambda: arrange(finite_values(stored, slice(0, stored.shape[0]))))
+def packed_expert(inputs: Sequence[StoredTensor], weight: PackedWeight, expert: int) -> Block:
+    chosen = slice(expert, expert + 1)
+    return Block(prod(weight.shape[1:]), lambda: weight.arrange([stored.read(chosen) for stored in inputs], expert))
+
+
+def arranged(stored: StoredTensor, arrange: Callable[[Floats], Floats], parts: int, place: int) -> Block:
+    """Part number `place` of `parts` equal ones."""
+    rows = stored.shape[0] // parts
+    chosen = slice(place * rows, (place + 1) * rows)
+    return Block(stored.elements // parts, lambda: arrange(finite_values(stored, chosen)))
 
 
 def part(stored: StoredTensor, first: int, rows: int) -> Block:

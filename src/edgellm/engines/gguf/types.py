@@ -183,3 +183,16 @@ def fitting(wanted: TensorType, tensor: str, width: int) -> TensorType:
         )
     replacement = TENSOR_TYPES[wanted.fallback]
     return replacement if width % replacement.block_weights == 0 else TENSOR_TYPES["F16"]
+
+
+def types_for(width: int) -> list[TensorType]:
+    """The types whose blocks fit rows of `width` weights, quantized ones before floats, more bits first."""
+    fits = [t for t in TENSOR_TYPES.values() if width % t.block_weights == 0]
+    return sorted(fits, key=lambda t: (not t.is_quantized, -t.bits_per_weight))
+
+
+def instead_of(wanted: TensorType, width: int) -> TensorType:
+    """What to advise where `wanted` does not fit: the smallest common type of at least its bits that does, else F16."""
+    common = [TENSOR_TYPES[name] for name in ("IQ4_NL", "Q5_0", "Q5_1", "Q8_0")]
+    enough = (t for t in common if width % t.block_weights == 0 and t.bits_per_weight >= wanted.bits_per_weight)
+    return next(enough, TENSOR_TYPES["F16"])

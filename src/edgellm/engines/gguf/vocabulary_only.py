@@ -1,7 +1,9 @@
-"""What llama.cpp's own tokenizer makes of a text, to show beside the exact ids; the runtime never uses it."""
+"""A GGUF's vocabulary without its weights: what llama.cpp's own tokenizer makes of a text and of ids."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ class EngineVocabulary:
         library.log.clear()
         params = llama_cpp.llama_model_default_params()
         params.vocab_only = True
-        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             reason = library.log.reason() or "it gives no reason"
             raise unknown_architecture(path, reason) or EngineFailed(
@@ -44,6 +46,25 @@ class EngineVocabulary:
         if count < 0:
             raise EngineFailed(f"llama.cpp makes {-count} tokens of {len(data)} bytes, which cannot be; report this")
         return list(tokens[:count])
+
+    def piece_bytes(self, token: int) -> bytes:
+        """What a token adds to a text, leading space included; control tokens give their names."""
+        room = 64
+        while True:
+            piece = ctypes.create_string_buffer(room)
+            size = llama_cpp.llama_token_to_piece(self._vocabulary, token, piece, room, 0, True)
+            if size >= 0:
+                return piece.raw[:size]
+            room = -size
+
+    def ends_answers(self, token: int) -> bool:
+        """Whether llama.cpp stops at a token: because the file says so, or by the token's name."""
+        return bool(llama_cpp.llama_vocab_is_eog(self._vocabulary, token))
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether prompts begin with BOS; where the file does not say, by the kind of vocabulary."""
+        return bool(llama_cpp.llama_vocab_get_add_bos(self._vocabulary))
 
     def close(self) -> None:
         if self._model:

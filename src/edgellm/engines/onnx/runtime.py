@@ -38,6 +38,8 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> OnnxRuntime:
     """
     chosen = options if isinstance(options, OnnxOptions) else OnnxOptions(**asdict(options))
     _check_options(chosen)
+    if chosen.adapters:
+        raise UsageError("an ONNX model takes no LoRA adapters; serve the GGUF of it")
     path = graph_path(artifact)
     facts = read_facts(path)
     context_tokens = _context_tokens(path, facts, chosen.context_tokens)

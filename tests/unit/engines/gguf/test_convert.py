@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgellm.engines.gguf import tensor_data
-from edgellm.engines.gguf.convert import convert
+from edgellm.engines.gguf.convert import convert, notes_on
 from edgellm.engines.gguf.header import read_header
 from edgellm.errors import BadInput, UnknownFamily, UsageError
+from edgellm.stages.convert import convert as convert_stage
+from edgellm.store.checkpoint import open_checkpoint
+from edgellm.store.work import WorkFolder
 from tiny_checkpoints import TINY_JA, random_llama
 
 
@@ -184,9 +188,33 @@ def test_missing_and_damaged_tokenizer_files_are_refused(checkpoint: Path, tmp_p
     (checkpoint / "tokenizer.model").write_bytes(b"no model at all")
     refused(checkpoint, tmp_path, BadInput, r"tokenizer\.model cannot be used")
     (checkpoint / "tokenizer.model").unlink()
-    refused(checkpoint, tmp_path, UsageError, r"a tokenizer\.json of kind Unigram")
     (checkpoint / "tokenizer.json").unlink()
     refused(checkpoint, tmp_path, BadInput, r"holds no tokenizer\.model")
+
+
+def test_what_no_gguf_can_hold_is_blamed_on_the_file_that_says_it(checkpoint: Path, tmp_path: Path) -> None:
+    change_config(checkpoint, rms_norm_eps=1e300)
+    refused(checkpoint, tmp_path, BadInput, r'^"rms_norm_eps" is 1e\+300')
+    change_config(checkpoint, rms_norm_eps=1e-5)
+    (checkpoint / "generation_config.json").write_text('{"temperature": 1e300}')
+    refused(checkpoint, tmp_path, BadInput, r"^README\.md or generation_config\.json in ")
+
+
+def test_a_checkpoint_is_checked_before_its_weights_are_read_for_the_digest(checkpoint: Path, tmp_path: Path) -> None:
+    change_config(checkpoint, intermediate_size=64)
+    labels: list[str] = []
+
+    class Labels:
+        def work(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+            labels.append(label)
+            return nullcontext(lambda done, total: None)
+
+        def note(self, text: str) -> None:
+            labels.append(text)
+
+    with pytest.raises(BadInput, match=r"config\.json implies"):
+        convert_stage(checkpoint, "F16", WorkFolder(tmp_path / "work"), progress=Labels())
+    assert labels == []
 
 
 def test_the_input_is_never_changed(tmp_path: Path) -> None:
@@ -194,3 +222,16 @@ def test_the_input_is_never_changed(tmp_path: Path) -> None:
     before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in copy.iterdir()}
     convert(copy, tmp_path / "model.gguf", "F16")
     assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in copy.iterdir()} == before
+
+
+def test_a_stored_output_matrix_beside_tied_embeddings_is_left_out_with_a_note(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].copy()
+    save_file(weights, checkpoint / "model.safetensors")
+    convert(checkpoint, tmp_path / "model.gguf", "F16")
+    assert "output.weight" not in {t.name for t in read_header(tmp_path / "model.gguf").tensors}
+    assert notes_on(open_checkpoint(checkpoint)) == [
+        "in: lm_head.weight is left out, for config.json ties the output to the embedding"
+    ]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edgellm.engines.gguf.convert import convert
-from edgellm.engines.gguf.header import read_header, tokenizer_of
-from edgellm.errors import BadInput, UsageError
+from edgellm.engines.gguf.header import read_header
+from edgellm.engines.gguf.tokenizer import tokenizer_of
+from edgellm.errors import BadInput
 from edgellm.language.tokenizer import load_tokenizer
 from tiny_checkpoints import TINY_JA
 
@@ -113,21 +114,6 @@ def test_the_tokenizer_rebuilt_from_a_gguf_gives_the_checkpoints_ids(tiny_gguf: 
     for text in ("吾輩は猫である。名前はまだ無い。", "𠮷野家で１２３円\n改行", "<|start|>user"):
         assert rebuilt.encode(text) == original.encode(text)
     assert (rebuilt.bos_id, rebuilt.eos_id, rebuilt.stop_ids) == (1, 2, frozenset({2, 4, 13}))
-
-
-def test_a_vocabulary_that_cannot_be_rebuilt_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    path, writer = tmp_path / "bpe.gguf", written(tmp_path / "bpe.gguf", tokens=3)
-    finish(writer)
-    with pytest.raises(UsageError, match=r"kind gpt2.*give a GGUF with a SentencePiece vocabulary"):
-        tokenizer_of(read_header(path))
-
-
-def test_a_part_of_a_split_model_is_refused(tmp_path: Path) -> None:
-    path, writer = tmp_path / "part.gguf", written(tmp_path / "part.gguf")
-    writer.add_uint16("split.count", 3)
-    finish(writer)
-    with pytest.raises(BadInput, match="one of 3 parts"):
-        read_header(path)
 
 
 @pytest.mark.parametrize(

@@ -137,10 +137,9 @@ def as_gguf(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def test_stacked_dense_matrices_stand_after_one_another_under_one_count() -> None:
     rows = np.arange(2 * 3 * 4, dtype=np.float32).reshape(1, 2, 3, 4)
-    sums: dict[str, imatrix_child.Sums] = {}
-    imatrix_child.add_dense(sums, "w", (2, 1), rows)
-    assert sums["w"].in_sum2.tolist() == [[*(rows[0, 0] ** 2).sum(0), *(rows[0, 1] ** 2).sum(0)]]
-    assert sums["w"].counts.tolist() == [3]
+    found = imatrix_child.of_dense((2, 1), rows)
+    assert found.in_sum2.tolist() == [[*(rows[0, 0] ** 2).sum(0), *(rows[0, 1] ** 2).sum(0)]]
+    assert found.counts.tolist() == [3]
 
 
 def test_an_expert_that_nothing_is_routed_to_shows_in_the_coverage(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from edgellm.engines.gguf import quantize as quantize_module
 from edgellm.engines.gguf.child import Child
 from edgellm.engines.gguf.imatrix import collect
 from edgellm.engines.gguf.imatrix_file import Entry, Imatrix
-from edgellm.engines.gguf.quantize import CHILD, quantize
+from edgellm.engines.gguf.quantize import quantize
 from edgellm.engines.gguf.types import FILE_TYPES, TENSOR_TYPES
 from edgellm.errors import BadInput, EngineFailed, NoSpace, UsageError
 from edgellm.records.quantization import QuantizeReport
@@ -45,15 +44,8 @@ def imatrix(dense: Path) -> Imatrix:
     return collect(dense, CHUNKS)
 
 
-@pytest.fixture(scope="module")
-def long_lived_child() -> Iterator[Child]:
-    with Child(CHILD, "quantizing") as child:
-        yield child
-
-
 @pytest.fixture(autouse=True)
 def one_child(long_lived_child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all tests share one child: llama.cpp takes seconds to prepare the IQ types, once a process."""
     monkeypatch.setattr(quantize_module, "Child", lambda module, work: nullcontext(long_lived_child))
 
 
@@ -128,15 +120,45 @@ def test_an_importance_matrix_changes_the_weights_and_is_named_in_the_metadata(
     }
 
 
-def test_experts_too_narrow_for_their_block_fall_back_and_the_report_says_so(tmp_path: Path, experts: Path) -> None:
-    report = quantize(experts, tmp_path / "out.gguf", "Q4_K_M")
-    # The mixture asks for Q6_K in this layer; rows of 96 fit blocks of 32 only.
-    assert [(t.name, t.requested, t.got) for t in report.fallbacks] == [("blk.0.ffn_down_exps.weight", "Q6_K", "Q8_0")]
+@pytest.mark.parametrize(("types", "asked"), [({}, "Q6_K"), ({"ffn_down_exps": "IQ4_XS"}, "IQ4_XS")])
+def test_a_type_whose_blocks_do_not_fit_is_refused_with_those_that_do(
+    tmp_path: Path, experts: Path, types: dict[str, str], asked: str
+) -> None:
+    """The mixture asks for Q6_K in this layer; rows of 96 fit blocks of 32 only."""
+    advised = {"Q6_K": "Q8_0", "IQ4_XS": "IQ4_NL"}[asked]
+    with pytest.raises(UsageError) as refused:
+        quantize(experts, tmp_path / "out.gguf", "Q4_K_M", tensor_types=types)
+    for part in (
+        f"blk.0.ffn_down_exps.weight would be {asked}", "rows of 96", f"--tensor-type ffn_down_exps={advised} ",
+        "fit Q8_0, Q5_1, Q5_0, Q4_1, Q4_0, IQ4_NL, MXFP4, F32, F16, BF16", "--allow-fallback",
+    ):  # fmt: skip
+        assert part in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_type_named_for_a_tensor_falls_back_too_and_the_report_says_so(tmp_path: Path, experts: Path) -> None:
-    report = quantize(experts, tmp_path / "out.gguf", "Q4_K_M", tensor_types={"ffn_down_exps": "IQ4_XS"})
-    assert [(t.requested, t.got) for t in report.fallbacks] == [("IQ4_XS", "IQ4_NL")]
+def test_a_fitting_type_named_for_the_tensors_is_what_they_get_and_the_report_says_by_which_rule(
+    tmp_path: Path, experts: Path
+) -> None:
+    report = quantize(experts, tmp_path / "out.gguf", "Q4_K_M", tensor_types={"ffn_down_exps": "IQ4_NL"})
+    assert report.fallbacks == []
+    reasons = {t.name: (t.got, t.reason) for t in report.tensors}
+    assert reasons["blk.0.ffn_down_exps.weight"] == ("IQ4_NL", "the pattern 'ffn_down_exps'")
+    assert reasons["blk.0.attn_q.weight"] == ("Q4_K", "the mixture Q4_K_M")
+    assert reasons["blk.0.attn_norm.weight"] == ("F32", "stays as it is in the source")
+
+
+@pytest.mark.parametrize(
+    ("types", "asked", "got", "rule"),
+    [({}, "Q6_K", "Q8_0", "mixture Q4_K_M"), ({"down": "IQ4_XS"}, "IQ4_XS", "IQ4_NL", "pattern 'down'")],
+)
+def test_llama_cpp_s_replacement_is_taken_where_it_is_allowed_and_the_report_says_so(
+    tmp_path: Path, experts: Path, types: dict[str, str], asked: str, got: str, rule: str
+) -> None:
+    report = quantize(experts, tmp_path / "out.gguf", "Q4_K_M", tensor_types=types, allow_fallback=True)
+    because = f"the {rule} asks for {asked}, whose blocks do not fit rows of 96"
+    assert [(t.name, t.requested, t.got, t.reason) for t in report.fallbacks] == [
+        ("blk.0.ffn_down_exps.weight", asked, got, because)
+    ]
 
 
 def test_a_width_that_fits_no_block_at_all_refuses_the_type(tmp_path: Path, experts: Path) -> None:

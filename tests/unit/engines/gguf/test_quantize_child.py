@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -62,11 +63,28 @@ def test_when_the_parent_is_killed_the_child_ends_and_removes_what_it_wrote(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_answer_that_nobody_reads_ends_the_child_and_removes_what_it_wrote(tmp_path: Path, dense: Path) -> None:
+    """As when the parent dies and the child notices by its answer, before the thread that listens to stdin does."""
+    request = {
+        "do": "quantize", "source": str(dense), "out": str(tmp_path / "out.gguf"), "threads": 1, "dry_run": False,
+        "ftype": FILE_TYPES["Q8_0"].number, "types": [], "metadata": {}, "payload_bytes": 0,
+    }  # fmt: skip
+    with subprocess.Popen([sys.executable, "-m", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.close()
+        child.stdin.write(json.dumps(request).encode() + b"\n")
+        child.stdin.flush()
+        assert child.wait(timeout=60) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_leaves_neither_child_nor_file(tmp_path: Path, dense: Path) -> None:
+    before = psutil.Process().children()
     children: list[psutil.Process] = []
 
     def interrupt(done: int, total: int) -> None:
-        children.extend(psutil.Process().children())
+        children.extend(child for child in psutil.Process().children() if child not in before)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

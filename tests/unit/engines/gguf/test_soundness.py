@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def experts(tmp_path_factory: pytest.TempPathFactory) -> Header:
 
 
 def changed(header: Header, **values: object) -> Header:
-    return Header(header.path, {**header.metadata, **values}, header.tensors)
+    return replace(header, metadata={**header.metadata, **values})
 
 
 def test_models_as_they_should_be_pass(experts: Header, tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_a_file_that_is_no_model_is_refused_as_what_it_is(experts: Header) -> No
     with pytest.raises(UsageError, match="of the kind adapter"):
         check_model_file(changed(experts, **{"general.type": "adapter"}))
     with pytest.raises(BadInput, match="holds no weights"):
-        check_model_file(Header(experts.path, experts.metadata, ()))
+        check_model_file(replace(experts, tensors=()))
 
 
 def test_tokens_alike_are_refused(experts: Header) -> None:

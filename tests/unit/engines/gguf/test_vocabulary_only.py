@@ -12,7 +12,7 @@ from edgellm.engines.gguf.vocabulary_only import EngineVocabulary, engine_ids, w
 from edgellm.errors import EngineFailed, UsageError
 from edgellm.language import sentencepiece_model as spm
 from edgellm.language.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_pieces
-from japanese_samples import SENTENCES, sampled_lines
+from japanese_samples import SENTENCES, TRAPS, sampled_lines
 from tiny_checkpoints import TINY_JA
 
 
@@ -46,17 +46,21 @@ def test_the_engine_differs_on_own_sentences_but_spells_the_same_text(tiny: Toke
     assert [tiny.decode(ids) for ids in engine] == SENTENCES
 
 
-def test_the_engine_is_exact_for_a_bpe_vocabulary(tmp_path: Path) -> None:
+def test_the_engine_is_exact_for_a_bpe_vocabulary(tmp_path: Path, shared: Path) -> None:
+    lines = sampled_lines(shared, 3000)
     trained = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(SENTENCES * 5), model_writer=trained, vocab_size=600, model_type="bpe",
+        sentence_iterator=iter(lines[:1000]), model_writer=trained, vocab_size=3000, model_type="bpe",
         byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2,
     )  # fmt: skip
     model = spm.read(trained.getvalue())
     tokenizer = tokenizer_from_pieces(model.pieces, model.scores, model.types, bos_id=1, eos_id=2)
     write_vocabulary(tokenizer, tmp_path / "bpe.gguf")
-    texts = [*SENTENCES, "", "𠮷\n\t "]
-    assert engine_ids(tmp_path / "bpe.gguf", texts) == tokenizer.encode_lines(texts)
+    texts = [*lines, *SENTENCES, *TRAPS.values()]
+    ids = tokenizer.encode_lines(texts)
+    assert engine_ids(tmp_path / "bpe.gguf", texts) == ids
+    assert sum(map(len, ids)) < sum(map(len, texts))
+    assert "merge ranks" in tokenizer.origin.reason
 
 
 def test_a_file_that_is_no_gguf_is_refused_with_the_engines_reason(tmp_path: Path) -> None:
