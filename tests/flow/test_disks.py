@@ -143,8 +143,18 @@ def test_a_disk_too_small_for_the_bundle_is_said_before_the_long_steps(
     disk = mount(MB // 32)
     with pytest.raises(NoSpace, match=f"the bundle {disk}/bundle needs .* mounted at {disk}"):
         order.run(tmp_path / "work", disk / "bundle")
-    assert whole_steps(tmp_path / "work") == ["convert"]
+    assert whole_steps(tmp_path / "work") == []
     assert list(disk.iterdir()) == []
+
+
+def test_a_disk_with_room_for_the_base_but_not_for_what_is_made_of_it_is_said_before_the_base(
+    order: QuickBuild, mount: Mount, tmp_path: Path
+) -> None:
+    base = convert(order.checkpoint, "F32", WorkFolder(tmp_path)).folder / "model.gguf"
+    disk = mount(base.stat().st_size + 64 * 1024)
+    with pytest.raises(NoSpace, match=r"the F32 artifact of .* with what is made of it needs"):
+        order.run(disk / "work", disk / "bundle")
+    assert whole_steps(disk / "work") == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -41,8 +42,8 @@ LOADING = "run serve quantize"
 ALL = f"show tokenize bench calibrate {LOADING}"
 CONVERTING = "run quantize"
 READING = "show run quantize"
-# Lines about work that took long or was there already; see `cli/progress.py`.
-PROGRESS = re.compile(r"(?!edgellm: ).+: (reused|done, .+|(\S+(/\S+ \(\d+%\))?, )?\d+ (s|min)(, .+ left)?)")
+# Lines about room on the disk, and about work that took long or was there already; see `cli/progress.py`.
+PROGRESS = re.compile(r"disk: .+|(?!edgellm: ).+: (reused|done, .+|(\S+(/\S+ \(\d+%\))?, )?\d+ (s|min)(, .+ left)?)")
 WHAT_TO_DO = re.compile(r"; \S.+|: check .+|\?$")
 NO_SENTENCE = ("Traceback", 'File "', "did not expect")
 
@@ -188,6 +189,15 @@ BUNDLES: list[Row] = [
 ]  # fmt: skip
 
 
+def tokenizer_files(folder: Path, good: Good) -> Path:
+    return Path(shutil.copytree(good.bundle / "tokenizer", folder / "tokenizer"))
+
+
+FOLDERS: list[Row] = [
+    ("tokenizer files alone", tokenizer_files, "quantize onnx", 2, ("tokenizer", "cannot be quantized", "checkpoint")),
+]
+
+
 def shorten(name: str, size: int) -> Callable[[Path], None]:
     return lambda folder: os.truncate(folder / name, size)
 
@@ -206,6 +216,7 @@ ONNX: list[Row] = [
      ("config.json",)),
     ("tokenizer garbage", wrong.onnx_folder(lambda folder: (folder / "tokenizer.json").write_text("{")), "show run", 1,
      ("tokenizer.json",)),
+    ("not to be quantized", wrong.onnx_folder(lambda folder: None), "quantize", 2, ("onnx", "cannot be quantized")),
 ]  # fmt: skip
 
 
@@ -252,7 +263,7 @@ def check_row(row: Row, good: Good, edgellm: ForkingCli, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [pytest.param(row, id=row[0]) for row in (*GGUFS, *CHECKPOINTS, *RECIPES_AND_TEXTS, *BUNDLES)]
+    "row", [pytest.param(row, id=row[0]) for row in (*GGUFS, *CHECKPOINTS, *RECIPES_AND_TEXTS, *BUNDLES, *FOLDERS)]
 )
 def test_a_wrong_input_is_told_in_one_sentence(row: Row, good: Good, edgellm: ForkingCli, tmp_path: Path) -> None:
     check_row(row, good, edgellm, tmp_path)

@@ -31,7 +31,9 @@ def verb(request: pytest.FixtureRequest) -> Verb:
     return ALL_VERBS[request.param]
 
 
-@pytest.mark.parametrize("name", ["docs/cli.md", "docs/recipe.md", "README.md", "README.ja.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/cli.md", "docs/recipe.md", "src/edgellm/recipes/README.md", "README.md", "README.ja.md"]
+)
 def test_a_page_is_what_the_code_makes_of_it(name: str) -> None:
     path = ROOT / name
     assert path.read_text(encoding="utf-8") == make_docs.pages()[path], f"{name} is not up to date: run `make docs`"
@@ -55,7 +57,8 @@ def test_every_key_of_a_recipe_is_explained() -> None:
 
 def recipe_records() -> list[Any]:
     recipe = make_docs.recipe
-    return [recipe.Recipe, recipe.Source, recipe.Quantization, recipe.Gate]
+    rule = recipe.Rule  # stands in two places
+    return [recipe.Recipe, recipe.Source, recipe.Quantization, rule, recipe.Variant, rule, recipe.Gate]
 
 
 def test_every_argument_and_option_is_explained_and_every_verb_has_an_example(verb: Verb) -> None:
@@ -124,7 +127,9 @@ def test_verbs_and_options_named_in_running_text_exist(readme: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [*READMES, ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
+    "page",
+    [*READMES, ROOT / "ARCHITECTURE.md", make_docs.RECIPES / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda path: path.name,
 )
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -169,6 +174,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "tokenize": ["tokenize", bundle, "すもももももももものうち"],
         "bench": ["bench", bundle, "--prompt-tokens", "8", "--decode-tokens", "2", "--repeat", "1"],
         "run": ["run", "tiny-ja", "日本の首都はどこですか。", "--max-tokens", "8"],
+        "recipes": ["recipes"],
+        "synth": ["synth", "tiny-ja", "--layers", "1", "--out", str(folder / "synthetic.gguf")],
         "clean": ["clean"],
     }
     with one_core():
@@ -190,12 +197,14 @@ def test_every_promised_key_is_printed(verb: Verb, printed: dict[str, Any]) -> N
 
 
 def check_key(document: Any, path: str) -> None:
-    """`path` is written as in docs/cli.md; a list must have an item, or its keys would not be seen."""
+    """`path` is written as in docs/cli.md, one that begins with `[]` where the document is a list; a list must have an
+    item, or its keys would not be seen."""
     head, _, rest = path.partition(".")
     name = head.removesuffix("[]")
-    assert name in document, path
+    assert not name or name in document, path
     if rest:
-        items = document[name] if head.endswith("[]") else [document[name]]
+        found = document[name] if name else document
+        items = found if head.endswith("[]") else [found]
         assert items, path
         for item in items:
             check_key(item, rest)

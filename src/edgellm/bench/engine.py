@@ -7,6 +7,7 @@ second can be given beside tokens per second. Which tokens are fed does not chan
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,16 +47,24 @@ def text_ids(tokenizer: Tokenizer, documents: Sequence[str], wanted: int) -> lis
     return (ids * (wanted // len(ids) + 1))[:wanted]
 
 
+def random_ids(vocab_tokens: int, wanted: int) -> list[int]:
+    """The same `wanted` ids every time, for a model without a vocabulary: what they stand for is not known."""
+    return random.Random(0).choices(range(vocab_tokens), k=wanted)
+
+
 def bench_engine(
-    runtime: Runtime, tokenizer: Tokenizer, documents: Sequence[str], load: EngineLoad,
+    runtime: Runtime, tokenizer: Tokenizer | None, documents: Sequence[str], load: EngineLoad,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[EngineTest]:  # fmt: skip
     """Time prompt processing and decoding for every parallel count; rates are of all sequences together.
 
+    Without a tokenizer the tokens are random and no characters are counted.
+
     Raises UsageError if the runtime has too little context or too few sequences for the load.
     """
     check_room(runtime, load)
-    ids = text_ids(tokenizer, documents, load.context_tokens)
+    wanted = load.context_tokens
+    ids = text_ids(tokenizer, documents, wanted) if tokenizer else random_ids(runtime.info.vocab_tokens, wanted)
     tests: list[tuple[str, int, Callable[[int], float]]] = []
     if load.prompt_tokens:
         tests.append(("pp", load.prompt_tokens, lambda n: time_prompt(runtime, ids, load, n)))
@@ -71,18 +80,20 @@ def bench_engine(
                 if on_progress:
                     on_progress(done, total)
             rates = [parallel * tokens / s for s in seconds[1:]]
-            text = tokenizer.decode(ids[load.depth : load.depth + tokens])
-            rows.append(row(f"{name}{tokens}", load.depth, parallel, rates, len(text) / tokens))
+            timed_ids = ids[load.depth : load.depth + tokens]
+            characters_per_token = len(tokenizer.decode(timed_ids)) / tokens if tokenizer else None
+            rows.append(row(f"{name}{tokens}", load.depth, parallel, rates, characters_per_token))
     for sequence in range(max(load.parallel)):
         runtime.keep(sequence, 0)
     return rows
 
 
-def row(name: str, depth: int, parallel: int, rates: Sequence[float], characters_per_token: float) -> EngineTest:
+def row(name: str, depth: int, parallel: int, rates: Sequence[float], characters_per_token: float | None) -> EngineTest:
     name += f"@d{depth}" if depth else ""
     name += f"x{parallel}" if parallel > 1 else ""
     rate = spread(rates)
-    return EngineTest(test=name, tokens_per_s=rate, characters_per_s=rate.median * characters_per_token)
+    characters = None if characters_per_token is None else rate.median * characters_per_token
+    return EngineTest(test=name, tokens_per_s=rate, characters_per_s=characters)
 
 
 def check_room(runtime: Runtime, load: EngineLoad) -> None:

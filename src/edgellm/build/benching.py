@@ -26,7 +26,8 @@ def bench_target(
 def bench_opened(target: Target, load: EngineLoad, threads: int, progress: Progress | None = None) -> EngineBench:
     options = RuntimeOptions(context_tokens=load.context_tokens, sequences=max(load.parallel), threads=threads)
     conditions = conditions_before()
-    tokenizer = target.tokenizer()  # before the model: what is wrong with it is told sooner
+    # Before the model: what is wrong with it is told sooner.
+    tokenizer = None if is_without_vocabulary(target) else target.tokenizer()
     with labelled(progress, f"load {target.name}"):
         runtime = target.open_runtime(options)
     with closing(runtime), labelled(progress, f"bench {target.name}") as on_progress:
@@ -38,3 +39,13 @@ def bench_opened(target: Target, load: EngineLoad, threads: int, progress: Progr
         target=target.name, results=results, machine=describe_machine(), conditions=conditions,
         valid=not reasons, reasons=reasons,
     )  # fmt: skip
+
+
+def is_without_vocabulary(target: Target) -> bool:
+    """Whether the artifact says of itself that it has none, as files from `edgellm synth` do."""
+    if target.engine != "gguf" or target.tokenizer_folder is not None:
+        return False
+    from edgellm.engines.gguf.header import read_header
+
+    assert target.artifact is not None
+    return read_header(target.artifact).tokenizer_model == "no_vocab"

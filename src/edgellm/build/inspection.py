@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from edgellm.errors import UnknownFamily
+from edgellm.errors import EngineFailed, UnknownFamily
 from edgellm.families import family_of
 from edgellm.inference.target import Target, read_manifest, resolve
 from edgellm.language.tokenizer import Tokenizer
+from edgellm.language.tokenizer_files import tokenizer_file
 from edgellm.records.inspection import Inspection, TensorEntry, TokenizerFacts
 from edgellm.store.checkpoint import Checkpoint, open_checkpoint
 
@@ -24,7 +25,8 @@ def inspect(name: str) -> Inspection:
     """
     target = resolve(name)
     if target.kind == "recipe":
-        from edgellm.build.order import recipe_for, source_of
+        from edgellm.build.order import recipe_for
+        from edgellm.build.sources import source_of
 
         target = source_of(target, recipe_for(target))
     found: dict[str, Any] = {"name": target.name, "kind": target.kind}
@@ -49,21 +51,21 @@ def gguf_facts(target: Target) -> dict[str, Any]:
 
     assert target.artifact is not None
     header = read_header(target.artifact)
-    if target.tokenizer_folder is not None or header.tokenizer_model == "llama":
-        tokenizer = tokenizer_facts(target, target.tokenizer())
-    elif header.tokens:
-        ids = header.special_ids
-        tokenizer = TokenizerFacts(
-            kind=header.tokenizer_model, tokens=len(header.tokens), special=ids,
-            stop_ids=[ids[role] for role in ("eos", "eot", "eom") if role in ids], adds_bos=header.add_bos,
-            chat_template=header.chat_template is not None,
-        )  # fmt: skip
-    else:
-        tokenizer = None
+    tokenizer = None
+    if target.tokenizer_folder is not None or header.tokens:
+        try:
+            tokenizer = tokenizer_facts(target, target.tokenizer())
+        except (EngineFailed, UnknownFamily) as error:
+            # What this llama.cpp cannot load is still looked into.
+            tokenizer = TokenizerFacts(
+                kind=header.tokenizer_model, source="", reason=str(error), tokens=len(header.tokens),
+                special=header.special_ids, stop_ids=[], adds_bos=header.add_bos,
+                chat_template=header.chat_template is not None,
+            )  # fmt: skip
     return {
         "architecture": header.architecture or None, "parameters": header.parameters,
         "active_parameters": header.active_parameters, "context_tokens": header.context_tokens or None,
-        "vocab_tokens": header.vocab_tokens or None, "size_bytes": target.artifact.stat().st_size,
+        "vocab_tokens": header.vocab_tokens or None, "size_bytes": header.size_bytes,
         "bits_per_weight": header.bits_per_weight, "tensors": entries(header.tensors), "tokenizer": tokenizer,
     }  # fmt: skip
 
@@ -85,7 +87,7 @@ def onnx_facts(target: Target) -> dict[str, Any]:
 def checkpoint_facts(target: Target) -> dict[str, Any]:
     checkpoint = open_checkpoint(target.path)
     config = checkpoint.config
-    has_tokenizer = any((target.path / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+    has_tokenizer = tokenizer_file(target.path) is not None
     tensors = [TensorEntry(name=t.name, type=t.dtype, shape=list(t.shape)) for t in checkpoint.tensors.values()]
     return {
         "architecture": checkpoint.architecture, "parameters": checkpoint.parameters,
@@ -105,7 +107,7 @@ def active_parameters(checkpoint: Checkpoint) -> int | None:
         return None
     if not sizes.experts:
         return checkpoint.parameters
-    of_experts = sum(t.elements for t in checkpoint.tensors.values() if ".experts." in t.name)
+    of_experts = sum(checkpoint.weights_in(name) for name in checkpoint.tensors if ".experts." in name)
     return checkpoint.parameters - of_experts * (sizes.experts - sizes.experts_used) // sizes.experts
 
 
@@ -114,10 +116,11 @@ def entries(tensors: Iterable[Any]) -> list[TensorEntry]:
 
 
 def tokenizer_facts(target: Target, tokenizer: Tokenizer) -> TokenizerFacts:
-    model = tokenizer.sentencepieces
     roles = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "unk": tokenizer.unk_id}
     return TokenizerFacts(
-        kind="bpe" if model is None or not model.unigram else "unigram",
+        kind=tokenizer.kind,
+        source=tokenizer.origin.source,
+        reason=tokenizer.origin.reason,
         tokens=tokenizer.vocab_tokens,
         special={role: i for role, i in roles.items() if i is not None},
         stop_ids=sorted(tokenizer.stop_ids),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgellm.build.order import Order, Plan, gate_of, recipe_for, settle, source_of
+from edgellm.build.family_rules import with_family_rules, without_overruled
+from edgellm.build.goal import Goal
+from edgellm.build.order import Order, gate_of, recipe_for, settle
+from edgellm.build.room import Room, room_of
+from edgellm.build.solving import SOLUTION, check_size, choose_types
+from edgellm.build.sources import source_of
+from edgellm.engines.gguf.tensor_groups import layout_of
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import GateFailed, UsageError
 from edgellm.inference.target import Target, resolve
@@ -17,10 +23,14 @@ from edgellm.measures.sizing import Size, size_of
 from edgellm.records.manifest import Manifest
 from edgellm.records.recipe import Format, Gate, Recipe
 from edgellm.records.results import Check, Fidelity, Verdict
-from edgellm.stages import Progress, bundle, labelled, verify
+from edgellm.stages import Progress, Report, bundle, labelled, verify
 from edgellm.stages.calibrate import IMATRIX, calibrate
 from edgellm.stages.convert import FLOAT_BYTES, artifact_name, convert
+from edgellm.stages.coverage import CoverageRule, check_coverage
+from edgellm.stages.cure import cure
 from edgellm.stages.quantize import REPORT, quantize
+from edgellm.stages.sensitivity import Effort
+from edgellm.stages.split import first_part, split
 from edgellm.store import digest
 from edgellm.store.disk import need_space
 from edgellm.store.work import Made, WorkFolder
@@ -50,6 +60,8 @@ class Product:
     artifact: Path
     steps: tuple[Made, ...]
     extras: dict[str, Path]  # files that go into the bundle beside it
+    checks: tuple[Check, ...] = ()  # what was found while it was made
+    predicted_mean_kld: float | None = None  # of types that were chosen for a size
 
 
 @dataclass(frozen=True)
@@ -59,45 +71,102 @@ class Built:
     size: Size
     verdict: Verdict
     reused: list[str]
+    predicted_mean_kld: float | None = None  # of types that were chosen for a size
 
 
-def make_base(target: Target, work: WorkFolder, progress: Progress | None = None) -> Base:
-    """The f32 base artifact of a checkpoint; a GGUF is its own base."""
-    if target.kind in ("checkpoint", "gguf"):
-        # Both are read before the long work, so that what is wrong with them is told at once.
-        tokenizer, _ = target.tokenizer(), target.chat_template()
+def make_base(target: Target, work: WorkFolder, progress: Progress | None = None, room: Room | None = None) -> Base:
+    """The f32 base artifact of a checkpoint; a GGUF is its own base. `room` is what is made of it.
+
+    Raises UsageError for a target of another kind.
+    """
+    check_quantizable(target)
+    # Both are read before the long work, so that what is wrong with them is told at once.
+    tokenizer, _ = target.tokenizer(), target.chat_template()
     if target.kind == "checkpoint":
-        made = convert(target.path, "F32", work, progress=progress)
+        later_bytes, later_words = (room.beside_base, room.words) if room else (0, "")
+        made = convert(
+            target.path, "F32", work, progress=progress, later_bytes=later_bytes, later_words=later_words
+        )  # fmt: skip
         gguf = made.folder / artifact_name("gguf")
         return Base(target.name, gguf, f"step:{made.step.key}", tokenizer, target.path, (made,))
-    if target.kind == "gguf":
-        with labelled(progress, f"digest {target.path.name}") as on_progress:
-            read = digest.of_file(target.path, on_progress)
-        return Base(target.name, target.path, read, tokenizer, None, ())
-    raise UsageError(
-        f"{target.path} is a {target.kind}, which cannot be quantized; give a checkpoint folder, a .gguf or a recipe"
-    )
+    with labelled(progress, f"digest {target.path.name}") as on_progress:
+        read = digest_of_parts(target.path, on_progress)
+    if cured := cure(target.path, read, work, progress):
+        gguf = cured.folder / target.path.name
+        return Base(target.name, gguf, f"step:{cured.step.key}", tokenizer, None, (cured,))
+    return Base(target.name, target.path, read, tokenizer, None, ())
+
+
+def check_quantizable(target: Target) -> None:
+    if target.kind not in ("checkpoint", "gguf"):
+        raise UsageError(
+            f"{target.path} is of kind {target.kind}, which cannot be quantized; give a checkpoint folder, a .gguf or "
+            "a recipe"
+        )
+
+
+def digest_of_parts(gguf: Path, on_progress: Report | None) -> str:
+    """Of a file, or of all parts of a split model."""
+    from edgellm.engines.gguf.header import read_header
+
+    digests = digest.of_files(read_header(gguf).files, on_progress)
+    return digests[0] if len(digests) == 1 else digest.of_value(digests)
 
 
 def make_artifact(
-    base: Base, format_name: Format, type_name: str, tensor_types: Mapping[str, str], calibration: str,
-    work: WorkFolder, threads: int = 0, progress: Progress | None = None,
+    base: Base, format_name: Format, type_name: str, tensor_types: Mapping[str, str],
+    calibration: str | Sequence[str], work: WorkFolder, threads: int = 0, progress: Progress | None = None, *,
+    coverage: CoverageRule | None = None, allow_fallback: bool = False, goal: Goal | None = None,
+    effort: Effort | None = None,
 ) -> Product:  # fmt: skip
-    """One artifact of a base: converted for a float type or ONNX, calibrated and quantized otherwise."""
+    """One artifact of a base: converted for a float type or ONNX, calibrated and quantized otherwise.
+
+    goal: a size, under which types are chosen for all tensors but those of `tensor_types`, in the place of
+    `type_name`, by measuring as much as `effort` says. Raises UsageError for a size that cannot be met, GateFailed
+    where calibration reached fewer experts than `coverage` requires.
+    """
     if format_name == "onnx" and base.source is None:
         raise UsageError("ONNX is made from a checkpoint folder, not from a GGUF; give the checkpoint")
-    if base.source is not None and (format_name == "onnx" or (type_name in FLOAT_BYTES and not tensor_types)):
+    if base.source is not None and (
+        format_name == "onnx" or (type_name in FLOAT_BYTES and not tensor_types and goal is None)
+    ):
         made = convert(base.source, type_name, work, format_name, progress)
         return Product(format_name, type_name, made.folder / artifact_name(format_name), (made,), {})
+    tensor_types = with_family_rules(base.gguf, type_name, tensor_types)
+    if goal is not None:
+        layout_of(base.gguf, None, tensor_types)  # refuses, before the long work, what leaves nothing to choose
     steps, extras, imatrix = list(base.steps), {}, None
+    checks: tuple[Check, ...] = ()
     if calibration != "none":
         calibrated = calibrate(base.gguf, base.digest, base.tokenizer, calibration, work, progress)
         imatrix = calibrated.folder / IMATRIX
         steps.append(calibrated)
         extras[IMATRIX] = imatrix
-    made = quantize(base.gguf, base.digest, imatrix, type_name, tensor_types, work, threads, progress)
+        checks = check_coverage(imatrix, coverage or CoverageRule())
+    name, solution = type_name, None
+    if goal is not None:
+        solved = choose_types(
+            base.gguf, base.digest, base.tokenizer, goal, tensor_types, calibration, imatrix, work, progress, effort
+        )
+        solution, tensor_types = solved.solution, solved.tensor_types
+        name, type_name = solution.type, solution.file_type
+        steps += solved.steps
+        extras[SOLUTION] = solved.file
+    made = quantize(
+        base.gguf, base.digest, imatrix, type_name, tensor_types, work, threads, progress, allow_fallback=allow_fallback
+    )
     extras[REPORT] = made.folder / REPORT
-    return Product("gguf", type_name, made.folder / artifact_name("gguf"), (*steps, made), extras)
+    artifact, predicted = made.folder / artifact_name("gguf"), None
+    if solution is not None:
+        check_size(solution, artifact)
+        predicted = solution.predicted_mean_kld
+    return Product("gguf", name, artifact, (*steps, made), extras, checks, predicted)
+
+
+def in_parts(product: Product, max_bytes: int, work: WorkFolder, progress: Progress | None = None) -> Product:
+    """The same artifact in files of at most `max_bytes`."""
+    made = split(product.artifact, f"step:{product.steps[-1].step.key}", max_bytes, work, progress)
+    return replace(product, artifact=first_part(made.folder), steps=(*product.steps, made))
 
 
 def measure(
@@ -126,15 +195,15 @@ def judge(tokenizer: Tokenizer, product: Product, found: Fidelity, generates: Ch
     """All checks of one artifact, with the tokenizer that ships beside it."""
     checks = verify.check_structure(product.artifact, product.format, product.type)
     checks += verify.check_tokenizer(tokenizer, product.artifact, product.format)
-    return verify.verdict_of([*checks, generates, *verify.check_fidelity(found, gate)])
+    return verify.verdict_of([*checks, *product.checks, generates, *verify.check_fidelity(found, gate)])
 
 
 def facts_of(
     base: Base, product: Product, recipe: Recipe, gate: Gate | None, size: Size, verdict: Verdict, found: Fidelity
 ) -> Manifest:
     """The manifest of a product, but for its files, which are listed as they are written."""
-    # The conversion read the whole checkpoint for its key; its record has the digest.
-    read = base.steps[0].step.inputs["checkpoint"] if base.steps else base.digest
+    # The first step, if there is one, read the whole source for its key; its record has the digest.
+    read = next(iter(base.steps[0].step.inputs.values())) if base.steps else base.digest
     source = {"name": base.name, "digest": read}
     return Manifest(
         name=f"{base.name}-{product.type}".lower() if product.format == "gguf" else f"{base.name}-onnx",
@@ -163,27 +232,24 @@ def build(order: Order, work: WorkFolder, progress: Progress | None = None) -> B
     target = resolve(order.target)
     recipe = recipe_for(target)
     plan = settle(order, recipe)
-    source = source_of(target, recipe)
+    source = source_of(target, recipe, order.checkpoint, progress)
+    check_quantizable(source)
     if source.path.resolve().is_relative_to(order.out.resolve()):
         raise UsageError(f"{order.out} holds {source.path}, which is read for the build; name another folder")
     with bundle.claim(order.out):
-        base = make_base(source, work, progress)
-        need_space(order.out, least_bytes(base, plan), f"the bundle {order.out}")
+        room = room_of(source, plan, work, order.out, parts=order.split_bytes is not None)
+        need_space(order.out, room.out, f"the bundle {order.out}")
+        base = make_base(source, work, progress, room)
+        tensor_types = without_overruled(base.gguf, order.tensor_types, plan.tensor_types)
         product = make_artifact(
-            base, plan.format, plan.type, plan.tensor_types, plan.calibration, work, order.threads, progress
-        )
-        found, generates = measure(base, {plan.type: product}, progress)[plan.type]
-        gate = gate_of(recipe, plan.type) if order.gated else None
+            base, plan.format, plan.type, tensor_types, plan.calibration, work, order.threads, progress,
+            coverage=order.coverage, allow_fallback=plan.allow_fallback, goal=plan.goal,
+        )  # fmt: skip
+        if order.split_bytes:
+            product = in_parts(product, order.split_bytes, work, progress)
+        found, generates = measure(base, {product.type: product}, progress)[product.type]
+        gate = gate_of(recipe, product.type) if order.gated else None
         return ship(base, product, recipe, gate, found, generates, order.out, progress)
-
-
-def least_bytes(base: Base, plan: Plan) -> int:
-    """What the artifact surely needs: known before the long work, when its true size is not."""
-    from edgellm.engines.gguf.types import TENSOR_TYPES, file_type, tensor_type
-
-    types = [TENSOR_TYPES[file_type(plan.type).default], *map(tensor_type, plan.tensor_types.values())]
-    # Some mixtures give single tensors the next smaller type: IQ3_XXS at most 16 % less (IQ2_S).
-    return int(0.8 * size_of(base.gguf, "gguf").parameters * min(t.bits_per_weight for t in types) / 8)
 
 
 def ship(
@@ -204,7 +270,7 @@ def ship(
     facts = facts_of(base, product, recipe, gate, size, verdict, found)
     bundle.write_bundle(out, product.artifact, base.source, product.extras, facts, progress)
     reused = [m.step.stage for m in product.steps if m.reused]
-    return Built(out, out / facts.artifact, size, verdict, reused)
+    return Built(out, out / facts.artifact, size, verdict, reused, product.predicted_mean_kld)
 
 
 def reasons(verdict: Verdict) -> str:

@@ -24,7 +24,8 @@ class TextTokenizer:
         resolved = resolve(target)
         if resolved.kind == "recipe":
             # Only here, for the pipeline brings every stage with it.
-            from edgellm.build.order import recipe_for, source_of
+            from edgellm.build.order import recipe_for
+            from edgellm.build.sources import source_of
 
             resolved = source_of(resolved, recipe_for(resolved))
         self._tokenizer = resolved.tokenizer()

@@ -33,7 +33,7 @@ def clean(days: float, as_json: bool) -> None:
     from edgellm.store.work import WorkFolder, default_root
 
     root = default_root()
-    with progress_on_stderr() as progress, progress.work(f"clean {root}"):
+    with progress_on_stderr() as progress, progress.work("clean"):
         removed, freed = WorkFolder(root).clean(days)
     if as_json:
         click.echo(json.dumps({"removed": removed, "freed_bytes": freed, "work": str(root)}, ensure_ascii=False))

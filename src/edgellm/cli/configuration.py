@@ -47,7 +47,11 @@ def by_parameter(command: click.Command, options: dict[str, Any]) -> dict[str, A
     for name in options:
         if name not in names:
             raise UsageError(f"{FILE} sets {name!r} for {command.name}, {hint(name, [spelling(p) for p in declared])}")
-    return {str(names[name]): value for name, value in options.items()}
+    several = {p.name for p in declared if p.multiple}
+    return {
+        str(names[name]): [value] if names[name] in several and isinstance(value, str) else value
+        for name, value in options.items()
+    }
 
 
 def hint(name: str, known: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from edgellm.errors import EdgellmError, UsageError
 
 VERBS = {
     "demo": "the whole pipeline on the embedded model, offline, with a report",
+    "recipes": "the recipes that ship, and whether each fits its machines",
     "show": "what is inside a model, without loading its weights",
     "calibrate": "collect an importance matrix",
     "quantize": "checkpoint or GGUF to a verified bundle",
@@ -24,6 +25,7 @@ VERBS = {
     "run": "one answer in the terminal, or a small chat",
     "serve": "OpenAI-compatible server",
     "bench": "engine speed as llama-bench defines it",
+    "synth": "a GGUF of a model's true shape with random weights, for its speed and memory",
     "clean": "remove old steps from the work folder",
 }
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -67,12 +68,13 @@ class Answer:
     show_default="another each time",
     help="The same seed gives the same answer.",
 )
+@click.option("--lora", metavar="PATH", help="LoRA adapter to answer with: a PEFT folder, or a GGUF made of one.")
 @context_option
 @threads_option
 @json_option
 def run(
     target: str, prompt: str | None, system: str | None, max_tokens: int | None, temperature: float | None,
-    seed: int | None, context: int, threads: int, as_json: bool,
+    seed: int | None, lora: str | None, context: int, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Answer a prompt in the terminal, streamed; without a prompt, chat.
 
@@ -82,6 +84,7 @@ def run(
     from contextlib import ExitStack
     from dataclasses import asdict, replace
 
+    from edgellm.build.adapters import adapter_files
     from edgellm.build.opening import open_target
     from edgellm.engines.protocol import RuntimeOptions
     from edgellm.errors import UsageError
@@ -94,9 +97,11 @@ def run(
     messages = [Message("system", system)] if system else []
     with ExitStack() as opened:
         with progress_on_stderr() as progress:
+            files = adapter_files({lora: Path(lora)} if lora else {}, target, progress)
             model = open_target(target, progress)
             with progress.work(f"load {model.name}"):
-                chat = opened.enter_context(open_chat(model, RuntimeOptions(context, 1, threads)))
+                options = RuntimeOptions(context, 1, threads, adapters=files)
+                chat = opened.enter_context(open_chat(model, options, adapter=lora))
         sampling = replace(advised_sampling(model), seed=seed)
         if temperature is not None:
             sampling = replace(sampling, temperature=temperature)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         "tensors[].name": "name of a tensor",
         "tensors[].type": "how it is stored",
         "tensors[].shape": "rows before columns",
-        "tokenizer": "kind, size, special tokens and chat template; null where there is none",
+        "tokenizer": "kind, `source` and `reason` of its choice, size, special tokens, chat template; null where there "
+        "is none",
     },
 )
 @click.argument("target")
@@ -80,6 +81,7 @@ def lines(found: Inspection) -> list[tuple[str, str]]:
         special = ", ".join(f"{role} {i}" for role, i in tokenizer.special.items())
         rows += [
             ("tokenizer", f"{tokenizer.kind}, {tokenizer.tokens:,} tokens"),
+            ("taken from", f"{tokenizer.source}: {tokenizer.reason}" if tokenizer.source else tokenizer.reason),
             ("special tokens", f"{special}; stops {', '.join(map(str, tokenizer.stop_ids))}"),
             ("chat template", "yes" if tokenizer.chat_template else "no"),
         ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
+    from edgellm.build.recipe_check import Checked
+    from edgellm.records.device import Device
+    from edgellm.records.recipe import Recipe
     from edgellm.records.results import Check, DemoResult, EngineTest, FormatRow
 
 LADDER = ("type", "MB", "bits/weight", "mean KLD", "same top %", "bits/byte", "tok/s", "char/s")
+DEVICES = ("name", "machines", "memory", "usable")
 
 
 def shown(value: float | str | None) -> str:
@@ -25,6 +29,56 @@ def print_checks(checks: Sequence[Check]) -> None:
     for check in checks:
         mark = "ok" if check.passed else "FAILED"
         table.add_row(check.name, mark, shown(check.value), shown(check.limit), check.detail)
+    Console().print(table)
+
+
+def print_recipes(recipes: Sequence[Recipe]) -> None:
+    """A line for each recipe, and below what one has to bring for those whose weights are not published."""
+    table = Table(Column("recipe", no_wrap=True), "for", "weights", "licence", box=None, pad_edge=False)
+    for recipe in recipes:
+        table.add_row(recipe.name, recipe.title, access(recipe), recipe.source.licence)
+    console = Console()
+    console.print(table)
+    for recipe in recipes:
+        if recipe.source.needs:
+            console.print(f"\n{recipe.name} needs {recipe.source.needs}", markup=False, highlight=False, soft_wrap=True)
+
+
+def device_cells(device: Device) -> tuple[str, ...]:
+    """One class of machines under the headings of `DEVICES`."""
+    return device.name, device.title, f"{device.memory_bytes >> 30} GiB", f"{device.usable_share:.0%}"
+
+
+def print_devices(devices: Sequence[Device]) -> None:
+    table = Table(Column(DEVICES[0], no_wrap=True), *DEVICES[1:], box=None, pad_edge=False)
+    for device in devices:
+        table.add_row(*device_cells(device))
+    Console().print(table)
+
+
+def access(recipe: Recipe) -> str:
+    """How one comes by the weights, in a word or two."""
+    if recipe.source.needs:
+        return "closed"
+    if recipe.source.gated:
+        return "gated"
+    return "open" if recipe.source.open_weights else "restricted"
+
+
+def gigabytes(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else f"{size_bytes / 1e9:.2f}"
+
+
+def print_checked_recipes(rows: Mapping[str, Sequence[Checked]]) -> None:
+    heads = ("file GB", "context", "cache GB", "room GB")
+    table = Table(
+        "recipe", "variant", "type", *(Column(name, justify="right") for name in heads), box=None, pad_edge=False
+    )
+    for name, checked in rows.items():
+        for row in checked:
+            context = "" if row.context_tokens is None else f"{row.context_tokens:,}"
+            sizes = (gigabytes(row.cache_bytes), gigabytes(row.room_bytes))
+            table.add_row(name, row.variant or "default", row.type, gigabytes(row.file_bytes), context, *sizes)
     Console().print(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ EXIT_CODES = {
     1: "failed; the sentence on stderr says what, where and what to do next",
     2: "wrong usage, or a request that cannot be met",
     3: "a quality gate or a verification said no",
-    4: "the network would be needed and is not allowed; no verb needs it so far",
+    4: "the network would be needed and is not allowed; the sentence says what to bring instead",
     130: "stopped with Ctrl-C; a server that is ready ends with 0",
     143: "stopped with SIGTERM; a server that is ready ends with 0",
 }
@@ -74,6 +75,24 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 context_option = click.option(
     "--context", type=click.IntRange(0), default=0, show_default=True, metavar="N",
     help="Room for a prompt, or a conversation, and its answer, in tokens; 0: what the model declares, at most 4096.",
+)  # fmt: skip
+
+
+class TextSource(click.types.StringParamType):
+    """Where calibration text comes from; several in one environment variable stand as in PATH, since a path may hold
+    spaces."""
+
+    name = "source"
+    envvar_list_splitter = os.pathsep
+
+
+coverage_threshold_option = click.option(
+    "--coverage-threshold", type=click.IntRange(1), default=64, show_default=True, metavar="N",
+    help="Tokens of calibration text from which an expert counts as reached.",
+)  # fmt: skip
+require_coverage_option = click.option(
+    "--require-coverage", type=click.FloatRange(0, 1), metavar="SHARE",
+    help="Share of experts that calibration must reach, 0.99 say; with fewer, the exit code is 3.",
 )  # fmt: skip
 threads_option = click.option(
     "--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N",

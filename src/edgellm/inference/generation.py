@@ -22,6 +22,7 @@ class Request:
     max_tokens: int | None = None  # None: until the context is full
     stop_ids: frozenset[int] = frozenset()
     ignore_eos: bool = False  # go on past `stop_ids`, for benchmarks that need a fixed length
+    adapter: str | None = None  # the LoRA adapter to answer with
 
 
 @dataclass(frozen=True)

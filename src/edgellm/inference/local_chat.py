@@ -27,10 +27,13 @@ class LocalChat:
     """
 
     def __init__(
-        self, runtime: Runtime, tokenizer: Tokenizer, template: ChatTemplate | None, *, max_waiting: int = 64
-    ) -> None:
+        self, runtime: Runtime, tokenizer: Tokenizer, template: ChatTemplate | None, *, max_waiting: int = 64,
+        adapter: str | None = None,
+    ) -> None:  # fmt: skip
+        """`adapter` is the one to answer with where a request names none."""
         self.tokenizer = tokenizer
         self.template = template
+        self.adapter = adapter
         self.scheduler = Scheduler(runtime, max_waiting=max_waiting)
 
     def stream(
@@ -78,8 +81,9 @@ class LocalChat:
         max_tokens: int | None,
         *,
         ignore_eos: bool = False,
+        adapter: str | None = None,
     ) -> Request:
-        return Request(ids, sampling, max_tokens, self.tokenizer.stop_ids, ignore_eos)
+        return Request(ids, sampling, max_tokens, self.tokenizer.stop_ids, ignore_eos, adapter or self.adapter)
 
     def reader(self, request: Request, stop: Sequence[str]) -> AnswerReader:
         """Reads the answer to a conversation."""
@@ -101,12 +105,14 @@ class LocalChat:
 
 
 @contextmanager
-def open_chat(target: Target, options: RuntimeOptions, *, max_waiting: int = 64) -> Iterator[LocalChat]:
+def open_chat(
+    target: Target, options: RuntimeOptions, *, max_waiting: int = 64, adapter: str | None = None
+) -> Iterator[LocalChat]:  # fmt: skip
     """Load a model for conversations, and free it at the end."""
     tokenizer, template = target.tokenizer(), target.chat_template()
     runtime = target.open_runtime(options)
     try:
-        chat = LocalChat(runtime, tokenizer, template, max_waiting=max_waiting)
+        chat = LocalChat(runtime, tokenizer, template, max_waiting=max_waiting, adapter=adapter)
     except BaseException:
         runtime.close()
         raise

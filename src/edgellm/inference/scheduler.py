@@ -3,8 +3,8 @@
 Every step feeds the last token of each answer under way and, with the room that is left, a chunk of the
 prompts that still have to be read, first come first served. Where later work goes: prefix reuse decides in
 `_place` which sequence a request gets and how much it already holds; speculation feeds more than one token
-in `_compose` and takes more than one row in `_take`; adapters group what `_compose` picks; fairness between
-users is the order in which `_admit` takes requests.
+in `_compose` and takes more than one row in `_take`; fairness between users is the order in which `_admit`
+takes requests. Requests with different adapters share a step; the runtime keeps them apart.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from edgellm.engines.protocol import Feed, Logits, Runtime
+from edgellm.engines.protocol import Feed, Logits, Runtime, Wanted
 from edgellm.errors import EdgellmError, EngineFailed, PromptTooLong, QueueFull, UsageError
 from edgellm.inference.generation import End, Generation, Listener, Request
 from edgellm.inference.sampling import Sampler, check_ranges
@@ -40,6 +40,9 @@ class _Active:
     @property
     def decoding(self) -> bool:
         return self.held == len(self.ids) - 1 and self.generation.completion_tokens > 0
+
+    def feed(self, ids: list[int], wanted: Wanted = "last") -> Feed:
+        return Feed(self.sequence, ids, wanted, self.generation.request.adapter)
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class Scheduler:
             )
         if min(request.ids) < 0 or max(request.ids) >= self.info.vocab_tokens:
             raise UsageError(f"the prompt holds token ids outside the vocabulary of {self.info.vocab_tokens}")
+        if request.adapter is not None and request.adapter not in self.info.adapters:
+            raise UsageError(f"there is no adapter {request.adapter!r} here; load it with --lora")
         if request.max_tokens is not None and request.max_tokens < 1:
             raise UsageError(f"max_tokens is {request.max_tokens}; it must be 1 or more")
 
@@ -224,7 +229,7 @@ class Scheduler:
     def _compose(self) -> list[tuple[_Active, Feed]]:
         """What the next step feeds: one token for every answer, then prompts as far as the room goes."""
         answers = [a for a in self._running if a.decoding]
-        batch = [(a, Feed(a.sequence, a.ids[a.held :])) for a in answers]
+        batch = [(a, a.feed(a.ids[a.held :])) for a in answers]
         room = self._shared_chunk_tokens if answers else self._chunk_tokens
         room = min(room, self.info.step_tokens - len(batch))
         for active in self._running:
@@ -234,7 +239,7 @@ class Scheduler:
             chunk = rest[: _chunk_length(len(rest), room, bool(batch))]
             if not chunk:
                 continue
-            batch.append((active, Feed(active.sequence, chunk, "last" if len(chunk) == len(rest) else "none")))
+            batch.append((active, active.feed(chunk, "last" if len(chunk) == len(rest) else "none")))
             room -= len(chunk)
         return batch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from edgellm.engines import open_runtime
 from edgellm.engines.protocol import Runtime, RuntimeOptions
 from edgellm.errors import BadInput, UsageError
+from edgellm.language.tokenizer_files import tokenizer_file
 from edgellm.records.manifest import Manifest
 from edgellm.store import catalogue
 from edgellm.store.checkpoint import read_json
@@ -27,7 +29,7 @@ MANIFEST = "manifest.json"
 @dataclass(frozen=True)
 class Target:
     """A resolved TARGET. `artifact` is what an engine loads (None for checkpoints, tokenizers and recipes);
-    `tokenizer_folder` is None where the vocabulary has to be rebuilt from the artifact."""
+    `tokenizer_folder` is None where there is no vocabulary but the artifact's own."""
 
     name: str
     kind: Kind
@@ -42,12 +44,13 @@ class Target:
         return open_runtime(self.engine, self.artifact, options)
 
     def tokenizer(self) -> Tokenizer:
-        """The exact tokenizer: of the folder, or rebuilt from the GGUF's own vocabulary."""
+        """The exact tokenizer: of the folder, or of the GGUF's own vocabulary."""
         from edgellm.language.tokenizer import load_tokenizer
 
         if self.tokenizer_folder is not None:
             return load_tokenizer(self.tokenizer_folder)
-        from edgellm.engines.gguf.header import read_header, tokenizer_of
+        from edgellm.engines.gguf.header import read_header
+        from edgellm.engines.gguf.tokenizer import tokenizer_of
 
         assert self.artifact is not None
         return tokenizer_of(read_header(self.artifact))
@@ -75,7 +78,7 @@ def resolve(target: str) -> Target:
         return Target(target, "checkpoint", embedded[target], tokenizer_folder=embedded[target])
     path = Path(target)
     if path.is_file() and path.suffix == ".gguf":
-        return Target(path.stem, "gguf", path, "gguf", path)
+        return Target(re.sub(r"-00001-of-\d{5}$", "", path.stem), "gguf", path, "gguf", path)
     if (path.is_file() and path.suffix == ".toml") or (not path.exists() and target in catalogue.recipe_names()):
         return Target(path.stem, "recipe", path)
     if path.is_dir():
@@ -106,7 +109,7 @@ def resolve_folder(path: Path) -> Target:
         return Target(name, "onnx", path, "onnx", path, path)
     if any(path.glob("*.safetensors*")):
         return Target(name, "checkpoint", path, tokenizer_folder=path)
-    if (path / "tokenizer.json").is_file() or (path / "tokenizer.model").is_file():
+    if tokenizer_file(path) is not None:
         return Target(name, "tokenizer", path, tokenizer_folder=path)
     raise UsageError(
         f"{path} is neither a bundle, a checkpoint, an ONNX folder nor a folder of tokenizer files; "

@@ -115,11 +115,16 @@ def surprise(rows: Sequence[Logits], targets: Sequence[NDArray[np.int64]]) -> Fl
     return np.concatenate([-r[np.arange(len(t)), t].astype(np.float64) for r, t in zip(rows, targets, strict=True)])
 
 
+def divergences(expected: Logits, got: Logits) -> Floats:
+    """KL divergence of each row of log-probabilities, (tokens, vocab) in and (tokens,) out, in nats."""
+    found: Floats = (np.exp(expected) * (expected - got)).sum(axis=1, dtype=np.float64)
+    return np.maximum(found, 0.0)  # rounding can push a zero divergence below zero by an ulp
+
+
 def add(tally: Tally, expected: Sequence[Logits], got: Sequence[Logits], targets: Sequence[NDArray[np.int64]]) -> None:
-    kld = [(np.exp(p) * (p - q)).sum(axis=1, dtype=np.float64) for p, q in zip(expected, got, strict=True)]
+    kld = [divergences(p, q) for p, q in zip(expected, got, strict=True)]
     same = [p.argmax(axis=1) == q.argmax(axis=1) for p, q in zip(expected, got, strict=True)]
-    # Rounding can push a zero divergence below zero by an ulp.
-    tally.kld.append(np.maximum(np.concatenate(kld), 0.0))
+    tally.kld.append(np.concatenate(kld))
     tally.same_top.append(np.concatenate(same).astype(np.float64))
     tally.nats.append(surprise(got, targets))
 

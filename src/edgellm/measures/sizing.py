@@ -20,7 +20,7 @@ def size_of(artifact: Path, format_name: str) -> Size:
         from edgellm.engines.gguf.header import read_header
 
         header = read_header(artifact)
-        return Size(header.architecture, artifact.stat().st_size, header.parameters, header.bits_per_weight)
+        return Size(header.architecture, header.size_bytes, header.parameters, header.bits_per_weight)
     from edgellm.engines.onnx.header import read_header as read_onnx
 
     onnx = read_onnx(artifact)

@@ -16,7 +16,9 @@ class TensorEntry(Record):
 
 
 class TokenizerFacts(Record):
-    kind: str  # "unigram", "bpe", or what the file calls a vocabulary that edgellm cannot rebuild
+    kind: str  # "unigram", "bpe", …; for a vocabulary that the engine reads, its name in the file
+    source: str  # "tokenizer.json", "tokenizer.model", "gguf" (rebuilt), "engine"; "" where none can be used
+    reason: str  # why this one, or why none
     tokens: int
     special: dict[str, int]  # role → id
     stop_ids: list[int]

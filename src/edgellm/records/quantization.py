@@ -12,6 +12,7 @@ class QuantizedTensor(Record):
     requested: str  # what the mixture or the user asked for
     got: str  # what the file holds; differs from `requested` where the width does not fit its blocks
     imatrix: bool  # whether an importance matrix weighed its errors
+    reason: str  # the rule by which it got its type: a pattern, the mixture, what the width forced
 
 
 class QuantizeReport(Record):

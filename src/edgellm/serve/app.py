@@ -43,17 +43,18 @@ async def health(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    return json_response(ModelList(data=[the_model(request.app.state.service)]).model_dump_json())
+    service: Service = request.app.state.service
+    return json_response(ModelList(data=[shown(service, name) for name in service.models]).model_dump_json())
 
 
 async def model(request: Request) -> Response:
     service: Service = request.app.state.service
-    service.check_model(request.path_params["name"])
-    return json_response(the_model(service).model_dump_json())
+    name = service.model_of(request.path_params["name"])
+    return json_response(shown(service, name).model_dump_json())
 
 
-def the_model(service: Service) -> Model:
-    return Model(id=service.name, created=service.created, context_tokens=service.chat.scheduler.info.context_tokens)
+def shown(service: Service, name: str) -> Model:
+    return Model(id=name, created=service.created, context_tokens=service.chat.scheduler.info.context_tokens)
 
 
 def json_response(text: str, status: int = 200) -> Response:

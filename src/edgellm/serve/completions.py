@@ -29,19 +29,19 @@ Pairs = Sequence[tuple[GenerationRequest, AnswerReader]]
 async def chat_completions(request: Request) -> Response:
     service: Service = request.app.state.service
     body = await read_body(request, openai.ChatRequest)
-    service.check_model(body.model)
-    pairs = await prepared(lambda: chat_pairs(service, body), "messages")
+    name = service.model_of(body.model)
+    pairs = await prepared(lambda: chat_pairs(service, body, service.models[name]), "messages")
     answers = service.answers(request.receive, pairs, "messages")
-    return await respond(answers, len(pairs), body, ChatShape(service.name, service.created))
+    return await respond(answers, len(pairs), body, ChatShape(name, service.created))
 
 
 async def completions(request: Request) -> Response:
     service: Service = request.app.state.service
     body = await read_body(request, openai.CompletionRequest)
-    service.check_model(body.model)
-    pairs = await prepared(lambda: completion_pairs(service, body), "prompt")
+    name = service.model_of(body.model)
+    pairs = await prepared(lambda: completion_pairs(service, body, service.models[name]), "prompt")
     answers = service.answers(request.receive, pairs, "prompt")
-    return await respond(answers, len(pairs), body, CompletionShape(service.name, service.created))
+    return await respond(answers, len(pairs), body, CompletionShape(name, service.created))
 
 
 async def prepared(make: Callable[[], Pairs], param: str) -> Pairs:
@@ -52,23 +52,23 @@ async def prepared(make: Callable[[], Pairs], param: str) -> Pairs:
         raise problem_of(error, param) from error
 
 
-def chat_pairs(service: Service, body: openai.ChatRequest) -> Pairs:
+def chat_pairs(service: Service, body: openai.ChatRequest, adapter: str | None) -> Pairs:
     chat = service.chat
     messages = [Message(message.role, message.text) for message in body.messages]
     arguments = {} if body.reasoning_effort is None else {"reasoning_effort": body.reasoning_effort}
     ids = chat.prompt(messages, **arguments)
     max_tokens = body.max_completion_tokens or body.max_tokens
-    request = chat.request(ids, service.sampling(body), max_tokens, ignore_eos=body.ignore_eos)
+    request = chat.request(ids, service.sampling(body), max_tokens, ignore_eos=body.ignore_eos, adapter=adapter)
     return [(request, chat.reader(request, body.stop_strings))]
 
 
-def completion_pairs(service: Service, body: openai.CompletionRequest) -> Pairs:
+def completion_pairs(service: Service, body: openai.CompletionRequest, adapter: str | None) -> Pairs:
     chat = service.chat
     pairs = []
     for prompt in prompts_of(body.prompt):
         ids = chat.text_prompt(prompt) if isinstance(prompt, str) else prompt
         max_tokens = body.max_tokens or DEFAULT_COMPLETION_TOKENS
-        request = chat.request(ids, service.sampling(body), max_tokens, ignore_eos=body.ignore_eos)
+        request = chat.request(ids, service.sampling(body), max_tokens, ignore_eos=body.ignore_eos, adapter=adapter)
         pairs.append((request, chat.text_reader(request, body.stop_strings)))
     return pairs
 

@@ -25,11 +25,20 @@ class Service:
     defaults: SamplingOptions = field(default_factory=SamplingOptions)
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def check_model(self, asked: str | None) -> None:
-        """Raises Problem 404 unless the request names the model that is served, or none."""
-        if asked is not None and asked != self.name:
-            message = f"there is no model {asked!r} here; this server serves {self.name!r}"
+    @property
+    def models(self) -> dict[str, str | None]:
+        """What a request may name: the model itself, and it with each of its LoRA adapters."""
+        adapters = self.chat.scheduler.info.adapters
+        return {self.name: None} | {f"{self.name}:{adapter}": adapter for adapter in adapters}
+
+    def model_of(self, asked: str | None) -> str:
+        """The full name of the model that a request names, if it names any; raises Problem 404 for another."""
+        name = self.name if asked is None else asked
+        if name not in self.models:
+            served = ", ".join(repr(each) for each in self.models)
+            message = f"there is no model {name!r} here; this server serves {served}"
             raise Problem(404, message, param="model", code="model_not_found")
+        return name
 
     def sampling(self, body: GenerationBody) -> SamplingOptions:
         def chosen(asked: float | None, default: float) -> float:

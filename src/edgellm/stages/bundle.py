@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 MANIFEST_ROOM = 1 << 20
 TOKENIZER = "tokenizer"
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "tokenizer.json", "tokenizer.model", "tokenizer.jsonl", "tokenizer_config.json", "special_tokens_map.json",
     "chat_template.jinja", "generation_config.json",
 )  # fmt: skip
 PAPERS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "README.md", "MODEL_CARD.md")
@@ -88,11 +88,13 @@ def write_bundle(
 
 
 def contents(artifact: Path, name: str, source: Path | None) -> dict[str, Path]:
-    """Path in the bundle → file: the artifact, which may be a folder, and what its source gives."""
+    """Path in the bundle → file: the artifact, which may be a folder or several parts, and what its source gives."""
     if artifact.is_dir():
         files = {f"{name}/{f.relative_to(artifact)}": f for f in sorted(artifact.rglob("*")) if f.is_file()}
     else:
-        files = {name: artifact}
+        from edgellm.engines.gguf.header import read_header
+
+        files = {name: artifact} | {part.name: part for part in read_header(artifact).files[1:]}
     if source is not None:
         files |= {f"{TOKENIZER}/{n}": source / n for n in TOKENIZER_FILES if (source / n).is_file()}
         files |= {n: source / n for n in PAPERS if (source / n).is_file()}

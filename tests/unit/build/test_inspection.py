@@ -46,8 +46,14 @@ def test_the_embedded_model_is_a_checkpoint_with_its_tokenizer() -> None:
 def test_a_gguf_tells_the_same_of_its_model(tiny_gguf: Path) -> None:
     found, source = inspect(str(tiny_gguf)), inspect("tiny-ja")
     assert (found.kind, found.architecture, found.size_bytes) == ("gguf", "llama", tiny_gguf.stat().st_size)
-    for field in ("parameters", "active_parameters", "context_tokens", "vocab_tokens", "tokenizer"):
+    for field in ("parameters", "active_parameters", "context_tokens", "vocab_tokens"):
         assert getattr(found, field) == getattr(source, field)
+    assert found.tokenizer is not None
+    assert source.tokenizer is not None
+    assert (source.tokenizer.source, found.tokenizer.source) == ("tokenizer.json", "gguf")
+    assert "log probabilities (Unigram)" in found.tokenizer.reason
+    chosen = {"source": "", "reason": ""}
+    assert found.tokenizer.model_copy(update=chosen) == source.tokenizer.model_copy(update=chosen)
 
 
 def test_a_bundle_tells_its_type_licence_and_verdict(tiny_gguf: Path, tmp_path: Path) -> None:
@@ -97,7 +103,7 @@ def test_a_checkpoint_of_an_unknown_class_is_shown_without_what_only_its_family_
     assert (found.architecture, found.active_parameters, found.vocab_tokens) == ("OddForCausalLM", None, 8192)
 
 
-def test_a_vocabulary_that_cannot_be_rebuilt_is_described_as_far_as_the_file_goes(tmp_path: Path) -> None:
+def test_a_vocabulary_that_the_engine_refuses_is_described_as_far_as_the_file_goes(tmp_path: Path) -> None:
     writer = gguf.GGUFWriter(tmp_path / "bpe.gguf", "qwen2")
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(["a", "b", "<|im_end|>"])
@@ -108,7 +114,9 @@ def test_a_vocabulary_that_cannot_be_rebuilt_is_described_as_far_as_the_file_goe
     writer.close()
     found = inspect(str(tmp_path / "bpe.gguf"))
     assert found.tokenizer is not None
-    assert (found.tokenizer.kind, found.tokenizer.tokens, found.tokenizer.stop_ids) == ("gpt2", 3, [2])
+    assert (found.tokenizer.kind, found.tokenizer.tokens, found.tokenizer.special) == ("gpt2", 3, {"eos": 2})
+    assert found.tokenizer.source == ""
+    assert "cannot load the vocabulary" in found.tokenizer.reason
     assert (found.parameters, found.context_tokens) == (0, None)
 
 
@@ -141,4 +149,5 @@ def test_the_table_takes_the_layers_together() -> None:
     assert sum(count for *_, count in rows) == 56
     printed = CliRunner().invoke(show, ["tiny-ja"]).stdout
     assert "6,819,072" in printed
+    assert "tokenizer.json: sentencepiece breaks ties as training did" in printed
     assert "model.layers.N.mlp.up_proj.weight" in printed

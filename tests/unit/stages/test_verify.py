@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from edgellm.engines.gguf.convert import convert
-from edgellm.engines.gguf.header import read_header, tokenizer_of
+from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.imatrix import collect
 from edgellm.engines.gguf.quantize import quantize
+from edgellm.engines.gguf.tokenizer import tokenizer_of
 from edgellm.engines.gguf.types import FILE_TYPES
 from edgellm.language.tokenizer import load_tokenizer
 from edgellm.records.recipe import Gate
@@ -63,6 +64,18 @@ def test_a_piece_that_differs_from_the_tokenizer_s_is_counted(base: Path, tmp_pa
 
 def test_a_vocabulary_rebuilt_from_the_file_agrees_with_it(base: Path) -> None:
     assert verify.verdict_of(verify.check_tokenizer(tokenizer_of(read_header(base)), base, "gguf")).passed
+
+
+def test_a_vocabulary_that_loses_characters_does_not_pass_for_one_that_normalises(tmp_path: Path) -> None:
+    """Lower-casing is a normaliser; a rare character that no piece spells is lost all the same."""
+    document = json.loads((random_llama(tmp_path / "c", layers=1) / "tokenizer.json").read_text())
+    document["model"]["byte_fallback"] = False
+    document["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, document["normalizer"]]}
+    (tmp_path / "c" / "tokenizer.json").write_text(json.dumps(document))
+    tokenizer = load_tokenizer(tmp_path / "c")
+    assert tokenizer.normalizes
+    assert verify.survives("ABC", tokenizer)
+    assert not verify.survives("𠮷野家", tokenizer)
 
 
 def fidelity(kld: float, low: float, high: float) -> Fidelity:
