@@ -31,7 +31,7 @@ bench: $(VENV)/.base
 	$(BIN)/python benchmarks/decode_overhead.py demo/bench-bundle/model.gguf
 	PYTHONPATH=tests $(BIN)/python benchmarks/promptness.py
 
-# docs/cli.md, docs/recipe.md and what the READMEs show; `make docs DEMO=demo/demo.json` takes a new result first.
+# docs/cli.md, docs/recipe.md, the table of recipes and what the READMEs show; `make docs DEMO=demo/demo.json` takes a new result first.
 docs: $(VENV)/.base
 	$(BIN)/python tools/make_docs.py $(if $(DEMO),--demo $(DEMO))
 

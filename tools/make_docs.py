@@ -1,11 +1,15 @@
-"""Write docs/cli.md and docs/recipe.md from the code, and what one sees into both READMEs from docs/demo.json."""
+"""Write docs/cli.md, docs/recipe.md and recipes/README.md from the code, and what one sees into both READMEs from
+docs/demo.json."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
+import os
 import types
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -15,14 +19,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
+from edgellm.build.recipe_check import Checked, check
 from edgellm.cli.main import VERBS, Verbs, cli
-from edgellm.cli.tables import ladder_cells, print_demo
+from edgellm.cli.tables import DEVICES, access, device_cells, gigabytes, ladder_cells, print_demo
 from edgellm.cli.verb import EXIT_CODES, VARIABLES, Verb
 from edgellm.engines.gguf.types import FILE_TYPES, TENSOR_TYPES
 from edgellm.records import recipe
 from edgellm.records.results import DemoResult
 from edgellm.store.atomic import write_text
-from edgellm.store.catalogue import RECIPES, load_recipe, recipe_names
+from edgellm.store.catalogue import RECIPES, device_names, load_device, load_recipe, model_recipes, recipe_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "docs" / "demo.json"
@@ -62,8 +67,8 @@ def cli_page() -> str:
         "3. `edgellm.toml` in the working folder: `port = 9000` below `[serve]`\n"
         "4. `edgellm.toml` in the user's configuration folder (Linux: `~/.config/edgellm/`)\n"
         "5. the default\n\n"
-        "A flag is `1` in the environment and `true` in a file. What may be given several times is separated by spaces "
-        "in the environment and a list in a file. These variables belong to no option:",
+        "A flag is `1` in the environment and `true` in a file. What may be given several times is a list in a file; "
+        "what separates it in the environment is said beside the variable. These variables belong to no option:",
         table(["variable", "meaning"], [[f"`{name}`", what] for name, what in VARIABLES.items()]),
         "## Exit codes",
         table(["code", "meaning"], [[str(number), what] for number, what in EXIT_CODES.items()]),
@@ -93,7 +98,16 @@ def verb_section(verb: Verb) -> str:
 
 def option_row(option: click.Option, context: click.Context) -> list[str]:
     name = option.opts[0] if option.is_flag else f"{option.opts[0]} {option.make_metavar(context)}"
-    return [f"`{name}`", option.help or "", default_of(option), f"`{option.envvar}`"]
+    return [f"`{name}`", option.help or "", default_of(option), f"`{option.envvar}`{separator_of(option)}"]
+
+
+def separator_of(option: click.Option) -> str:
+    """How a variable holds several values, for an option that may be given several times."""
+    if not option.multiple:
+        return ""
+    if option.type.envvar_list_splitter == os.pathsep:
+        return ", separated as in `PATH` (`:`, on Windows `;`)"
+    return ", separated by spaces"
 
 
 def default_of(option: click.Option) -> str:
@@ -114,6 +128,7 @@ def recipe_page() -> str:
         "A checkpoint or GGUF that is given without a recipe is held to the one called `default`. A key that is not "
         "listed here is an error, never ignored. These recipes ship:",
         table(["name", "for"], [[f"`{name}`", load_recipe(name).title] for name in recipe_names()]),
+        "What each needs and what comes out is in [recipes/README.md](../src/edgellm/recipes/README.md).",
         *record_sections(recipe.Recipe, ""),
         "## Types\n\nThe bits are those of the type that most weights of the mixture get; some tensors get more.",
         table(
@@ -127,33 +142,37 @@ def recipe_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def record_sections(record: type[BaseModel], place: str) -> list[str]:
+def record_sections(record: type[BaseModel], place: str, brackets: str = "[|]") -> list[str]:
     """A section for a record and one for each record that it holds; `place` is its table in the TOML file."""
     rows, inner = [], []
     for name, info in record.model_fields.items():
-        words, held, by_name = type_of(info.annotation)
+        words, held, kind = type_of(info.annotation)
         rows.append([f"`{name}`", words, limits(info), default_words(info), info.description or ""])
         if held:
             below = f"{place}.{name}" if place else name
-            inner += record_sections(held, f"{below}.TYPE" if by_name else below)
-    heading = f"## `[{place}]`" if place else "## Top of the file"
+            inner += record_sections(held, *{"dict": (f"{below}.NAME",), "list": (below, "[[|]]")}.get(kind, (below,)))
+    begin, end = brackets.split("|")
+    heading = f"## `{begin}{place}{end}`" if place else "## Top of the file"
     heads = ["key", "type", "limits", "default", "meaning"]
     return [f"{heading}\n\n{paragraphs(record.__doc__)}", table(heads, rows), *inner]
 
 
-def type_of(annotation: Any) -> tuple[str, type[BaseModel] | None, bool]:
-    """(words, the record that is held if any, whether by name) for a type that a recipe's field may have."""
+def type_of(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:
+    """(words, the record that is held if any, in what) for a type that a recipe's field may have."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " or ".join(f"`{value}`" for value in inside), None, False
+        return " or ".join(f"`{value}`" for value in inside), None, ""
     if origin in (Union, types.UnionType):
-        return type_of(next(part for part in inside if part is not type(None)))
-    if origin is dict:
-        words, held, _ = type_of(inside[1])
-        return f"table of {words}s" if held else f"table of {words}", held, held is not None
+        parts = [type_of(part) for part in inside if part is not type(None)]
+        return " or ".join(words for words, _, _ in parts), parts[0][1], parts[0][2]
+    if origin in (dict, tuple):
+        words, held, _ = type_of(inside[1 if origin is dict else 0])
+        whole, kind = ("table", "dict") if origin is dict else ("list", "list")
+        return f"{whole} of {words}{'s' if held else ''}", held, kind
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "table", annotation, False
-    return {str: "text", float: "number", int: "whole number"}[annotation], None, False
+        return "table", annotation, ""
+    words = {str: "text", float: "number", int: "whole number", bool: "`true` or `false`", Any: "any value"}
+    return words[annotation], None, ""
 
 
 def limits(info: FieldInfo) -> str:
@@ -166,9 +185,59 @@ def default_words(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
     value = info.get_default(call_default_factory=True)
-    if value is None or value == {}:
+    if value in (None, "", {}, ()):
         return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{json.dumps(value)}`"
     return "as below" if isinstance(value, BaseModel) else f"`{value}`"
+
+
+@cache
+def recipes_page() -> str:
+    """Which models the recipes are for, and what each variant comes to on its machines."""
+    recipes = [load_recipe(name) for name in model_recipes()]
+    parts = [
+        f"# The recipes\n\n{MADE}",
+        "`edgellm quantize NAME --out DIR` makes the bundle, `--variant` another one for a class of machines. The keys "
+        "of a recipe are explained in [docs/recipe.md](../../../docs/recipe.md).",
+        table(["recipe", "for", "weights", "licence", "claims"], map(recipe_row, recipes)),
+        "## What one has to bring",
+        "\n".join(f"- `{r.name}`: {bring}" for r in recipes if (bring := what_to_bring(r))),
+        "## What comes out",
+        "Every rule of every variant is held against the tensors of the full model by llama.cpp's own quantizer, "
+        "without weights (`edgellm recipes --check`); sizes are those of that plan, without the vocabulary. Shapes "
+        "that are assumed are marked in the recipes. How much quality a choice keeps is known only for `tiny-ja`: the "
+        "others await the real weights. The room is for the weights and the cache of one sequence.",
+        table(
+            ["recipe", "variant", "type", "file", "context", "cache", "room"],
+            [size_row(r.name, row) for r in recipes for row in check(r)],
+        ),
+        "## Classes of machines",
+        "`edgellm recipes --devices` lists them too, and `--fit NAME` of `edgellm quantize` takes them.",
+        table(
+            DEVICES,
+            [[f"`{name}`", *cells] for name, *cells in map(device_cells, map(load_device, device_names()))],
+        ),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def recipe_row(r: recipe.Recipe) -> list[str]:
+    return [f"`{r.name}`", r.title, access(r), r.source.licence, ", ".join(r.targets)]
+
+
+def what_to_bring(r: recipe.Recipe) -> str:
+    if r.source.gated:
+        return f"accept the {r.source.licence} at {r.source.gated}"
+    return r.source.needs
+
+
+def size_row(name: str, row: Checked) -> list[str]:
+    cells = [f"{gigabytes(n)} GB" if n is not None else "" for n in (row.file_bytes, row.cache_bytes, row.room_bytes)]
+    context = f"{row.context_tokens:,}" if row.context_tokens else ""
+    return [f"`{name}`", row.variant or "default", row.type, cells[0], context, cells[1], cells[2]]
 
 
 def seen_in_english(result: DemoResult) -> str:
@@ -210,7 +279,12 @@ def pages() -> dict[Path, str]:
     result = DemoResult.model_validate_json(DEMO.read_text(encoding="utf-8"))
     blocks = {ROOT / "README.md": seen_in_english(result), ROOT / "README.ja.md": seen_in_japanese(result)}
     readmes = {path: with_block(path.read_text(encoding="utf-8"), block) for path, block in blocks.items()}
-    return {ROOT / "docs" / "cli.md": cli_page(), ROOT / "docs" / "recipe.md": recipe_page()} | readmes
+    made = {
+        ROOT / "docs" / "cli.md": cli_page(),
+        ROOT / "docs" / "recipe.md": recipe_page(),
+        RECIPES / "README.md": recipes_page(),
+    }
+    return made | readmes
 
 
 def main() -> None:

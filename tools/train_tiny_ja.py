@@ -345,15 +345,17 @@ WARM_UP_STEPS = 60
 def run(
     stage: str, model: TinyLlama, batches: Callable[[int], tuple[Tensor, Tensor]],
     rate_share: Callable[[int], float], steps: int, work: Path, corpus: Path, compiles: bool = True,
+    begins_from: str | None = None,
 ) -> None:  # fmt: skip
     """The training loop of all stages. `batches(step)` gives (ids, targets); `rate_share(step)` scales the rates.
 
-    Goes on from the state file of this stage, or else of `pretrain`, where there is one.
+    Goes on from the state file of this stage, or else from the last one of the stage `begins_from`, where there is one.
     """
     device = next(model.parameters()).device
     opts = optimizers(model, *RATES)
     state_file, step, seen, elapsed = work / f"{stage}.pt", 0, 0, 0.0
-    found = next((f for f in (state_file, work / "pretrain.pt") if f.exists()), None)
+    states = [state_file, *([work / f"{begins_from}.pt"] if begins_from else [])]
+    found = next((f for f in states if f.exists()), None)
     if found:
         state = torch.load(found, weights_only=True)
         model.load_state_dict(state["model"])
@@ -432,7 +434,7 @@ def tune(corpus: Path, work: Path, steps: int) -> None:
         ids = torch.cat([block[:, :-1], torch.tensor([c[0] for c in chats])])
         return ids, torch.cat([block[:, 1:], torch.tensor([c[1] for c in chats])])
 
-    run("tune", model, batches, lambda step: 1.0 - step / steps, steps, work, corpus)
+    run("tune", model, batches, lambda step: 1.0 - step / steps, steps, work, corpus, begins_from="pretrain")
 
 
 def fresh_model() -> TinyLlama:

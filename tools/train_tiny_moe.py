@@ -4,8 +4,9 @@
 
 It has LLM-jp-4 32B-A3B's class (Qwen3MoeForCausalLM) and its traps in small: experts that are no multiple of 256
 wide (160, in blocks of 32), heads that together are wider than the hidden state, norms on queries and keys.
-Tokenizer, corpus and training loop are tiny-ja's (`train_tiny_ja.py`); the rate falls linearly to zero. 600 steps
-are 3.7 million tokens. Seeded and resumable: called again, it goes on from the last saved state.
+Tokenizer, corpus and training loop are tiny-ja's (`train_tiny_ja.py`); the rate stays for the first half of the steps
+and falls linearly to zero in the second. 600 steps are 3.7 million tokens. Seeded and resumable: called again, it goes
+on from the last saved state.
 """
 
 from __future__ import annotations
