@@ -10,7 +10,7 @@ from edgellm.store import checkpoint as checkpoints
 from edgellm.store.disk import amount, need_space
 from edgellm.store.work import Made, WorkFolder
 
-STAGE_VERSION = "1"
+STAGE_VERSION = "2"
 FLOAT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 
 
