@@ -128,7 +128,7 @@ def test_required_coverage_ends_with_3_and_leaves_nothing(
     said = json.loads(calibrated.stdout)
     assert (said["path"], said["expert_coverage"], len(said["missed"])) == (None, 0.0, 32)
     assert said["tokens"] > 0
-    quantized = edgellm("quantize", experts, "--calibration", text, *rule)
+    quantized = edgellm("quantize", experts, "--type", "Q8_0", "--calibration", text, *rule)
     assert (quantized.code, (tmp_path / "out").exists()) == (3, False)
     checks = json.loads(quantized.stdout)["verdict"]["checks"]
     assert [(c["name"], c["passed"], c["value"], c["limit"]) for c in checks] == [("expert coverage", False, 0.0, 0.5)]
@@ -142,6 +142,7 @@ def test_a_mixture_that_does_not_fit_the_experts_is_refused_and_a_fitting_type_m
     assert (refused.code, (tmp_path / "out").exists()) == (2, False)
     assert "blk.0." in refused.stderr
     assert "--tensor-type" in refused.stderr
+    assert "calibrate" not in refused.stderr  # it is told before the long work
     made = edgellm(*words, "--type", "Q8_0")
     assert made.code == 0, made.stderr
     check = next(c for c in json.loads(made.stdout)["verdict"]["checks"] if c["name"] == "expert coverage")

@@ -14,6 +14,7 @@ from edgellm.build.order import Order, gate_of, recipe_for, settle
 from edgellm.build.room import Room, room_of
 from edgellm.build.solving import SOLUTION, check_size, choose_types
 from edgellm.build.sources import source_of
+from edgellm.engines.gguf.quantize import check_types
 from edgellm.engines.gguf.tensor_groups import layout_of
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import GateFailed, UsageError
@@ -133,8 +134,11 @@ def make_artifact(
         made = convert(base.source, type_name, work, format_name, progress)
         return Product(format_name, type_name, made.folder / artifact_name(format_name), (made,), {})
     tensor_types = with_family_rules(base.gguf, type_name, tensor_types)
+    # What cannot be made is refused before the long work.
     if goal is not None:
-        layout_of(base.gguf, None, tensor_types)  # refuses, before the long work, what leaves nothing to choose
+        layout_of(base.gguf, None, tensor_types)
+    elif calibration != "none":
+        check_types(base.gguf, type_name, tensor_types, allow_fallback=allow_fallback)
     steps, extras, imatrix = list(base.steps), {}, None
     checks: tuple[Check, ...] = ()
     if calibration != "none":

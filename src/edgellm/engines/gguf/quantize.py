@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from edgellm.engines.gguf import quantize_plan, types
 from edgellm.engines.gguf.child import Child
@@ -72,6 +73,19 @@ def quantize(
                 raise became_full(out.parent, f"the {order.type.name} file of {source}") from None
             raise
         return report(order, plan, before, inspect(child, [aside]), aside.stat().st_size)
+
+
+def check_types(source: Path, type_name: str, tensor_types: Mapping[str, str], *, allow_fallback: bool) -> None:
+    """Raise what `quantize` would raise over types and patterns, before an importance matrix is made for them."""
+    order = Order(source, types.file_type(type_name), quantize_plan.by_pattern(tensor_types), None, 0)
+    with TemporaryDirectory(prefix="edgellm-") as folder:
+        out = Path(folder) / "none.gguf"  # nothing is written
+        check_files(source, out)
+        with Child(CHILD, f"planning {source} as {order.type.name}") as child:
+            plan = plan_types(child, order, out)
+    quantize_plan.check_floats(plan)
+    if not allow_fallback:
+        quantize_plan.check_widths(plan)
 
 
 @dataclass(frozen=True)
