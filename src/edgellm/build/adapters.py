@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgellm.build.order import recipe_for
-from edgellm.build.sources import source_of
+from edgellm.build.sources import weights_behind
 from edgellm.errors import UsageError
 from edgellm.inference.target import resolve
 from edgellm.stages import Progress
@@ -59,9 +58,7 @@ def converted(folder: Path, base: Path, progress: Progress | None = None) -> Pat
 def base_of(folder: Path, target: str) -> Path:
     """The folder whose config.json is the base's: TARGET if it is a checkpoint, else the adapter's own folder, else the
     one that the adapter names, if that is on this machine."""
-    model = resolve(target)
-    if model.kind == "recipe":
-        model = source_of(model, recipe_for(model))
+    model = weights_behind(resolve(target))
     if model.kind == "checkpoint":
         return model.path
     named = read_json(folder / "adapter_config.json").get("base_model_name_or_path")

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgellm.build.order import recipe_for
 from edgellm.build.pipeline import make_base
-from edgellm.build.sources import source_of
+from edgellm.build.sources import weights_behind
 from edgellm.errors import GateFailed, UsageError
 from edgellm.inference.target import Target, resolve
 from edgellm.stages import Progress
@@ -39,8 +38,7 @@ def write_imatrix(
     """Calibrate a target into the file `out`; raises GateFailed, which carries what was reached, and writes none if
     these are fewer experts than the rule requires."""
     rule = rule or CoverageRule()
-    named = resolve(target)
-    source = source_of(named, recipe_for(named), progress=progress)
+    source = weights_behind(resolve(target), progress)
     sources = parse_sources(text)
     if NONE in [s.name for s in sources]:
         raise UsageError("there is nothing to calibrate on with the text none; leave it out")

@@ -33,13 +33,13 @@ def without_overruled(base: Path, asked: Mapping[str, str], rules: Mapping[str, 
     from edgellm.engines.gguf.header import read_header
 
     names = [tensor.name for tensor in read_header(base).tensors]
-    alone = deciding(names, (pattern for pattern in rules if pattern not in asked))
+    alone = deciding(names, {pattern: kind for pattern, kind in rules.items() if pattern not in asked})
     overruled = alone - deciding(names, rules)
     return {pattern: kind for pattern, kind in rules.items() if pattern not in overruled}
 
 
-def deciding(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
+def deciding(names: Iterable[str], rules: Mapping[str, str]) -> set[str]:
     """The patterns that are the first to be found in some name."""
-    compiled = [re.compile(pattern) for pattern in patterns]
-    firsts = (next((p.pattern for p in compiled if p.search(name)), None) for name in names)
-    return {first for first in firsts if first is not None}
+    from edgellm.engines.gguf.quantize_plan import by_pattern, deciding_patterns
+
+    return {pattern.pattern for pattern in deciding_patterns(names, by_pattern(rules)).values()}

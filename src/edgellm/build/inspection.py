@@ -25,10 +25,9 @@ def inspect(name: str) -> Inspection:
     """
     target = resolve(name)
     if target.kind == "recipe":
-        from edgellm.build.order import recipe_for
-        from edgellm.build.sources import source_of
+        from edgellm.build.sources import weights_behind
 
-        target = source_of(target, recipe_for(target))
+        target = weights_behind(target)
     found: dict[str, Any] = {"name": target.name, "kind": target.kind}
     if target.kind == "bundle":
         manifest = read_manifest(target.path)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from edgellm.build.order import recipe_for
-from edgellm.build.sources import source_of
+from edgellm.build.sources import weights_behind
 from edgellm.inference.target import Target, resolve
 from edgellm.stages import Progress
 from edgellm.stages.convert import artifact_name, convert
@@ -17,8 +16,7 @@ def open_target(name: str, progress: Progress | None = None) -> Target:
 
 def runnable(target: Target, work: WorkFolder, progress: Progress | None = None) -> Target:
     """A target that an engine can load: a checkpoint (or a recipe's) is converted to an F16 GGUF in the work folder."""
-    if target.kind == "recipe":
-        target = source_of(target, recipe_for(target), progress=progress)
+    target = weights_behind(target, progress)
     if target.kind != "checkpoint":
         return target
     made = convert(target.path, "F16", work, progress=progress)

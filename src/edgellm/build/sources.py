@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from edgellm.build.order import recipe_for
 from edgellm.errors import NetworkNeeded, UsageError
 from edgellm.inference.target import Target, resolve
 from edgellm.records.recipe import Recipe
 from edgellm.stages import Progress
 from edgellm.store import catalogue, hub
+
+
+def weights_behind(target: Target, progress: Progress | None = None) -> Target:
+    """What a recipe names, see `source_of`; any other target itself."""
+    return target if target.kind != "recipe" else source_of(target, recipe_for(target), progress=progress)
 
 
 def source_of(

@@ -24,10 +24,9 @@ class TextTokenizer:
         resolved = resolve(target)
         if resolved.kind == "recipe":
             # Only here, for the pipeline brings every stage with it.
-            from edgellm.build.order import recipe_for
-            from edgellm.build.sources import source_of
+            from edgellm.build.sources import weights_behind
 
-            resolved = source_of(resolved, recipe_for(resolved))
+            resolved = weights_behind(resolved)
         self._tokenizer = resolved.tokenizer()
         self._open = ExitStack()
         path = self._vocabulary_file(resolved, self._tokenizer)

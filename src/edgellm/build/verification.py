@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from edgellm.build.order import recipe_for
 from edgellm.build.pipeline import Product, judge, make_base, measure
-from edgellm.build.sources import source_of
+from edgellm.build.sources import weights_behind
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.target import read_manifest, resolve, resolve_folder
 from edgellm.records.results import Check, Verdict
@@ -30,8 +29,7 @@ def verify_bundle(bundle: Path, reference: str | None, work: WorkFolder, progres
     assert target.artifact is not None
     product, tokenizer = Product(manifest.format, manifest.type, target.artifact, (), {}), target.tokenizer()
     if reference is not None:
-        wanted = resolve(reference)
-        base = make_base(source_of(wanted, recipe_for(wanted), progress=progress), work, progress)
+        base = make_base(weights_behind(resolve(reference), progress), work, progress)
         found, generates = measure(base, {manifest.type: product}, progress)[manifest.type]
         return verify.verdict_of([*checks, *judge(tokenizer, product, found, generates, manifest.gate).checks])
     with labelled(progress, "check structure and tokenizer"):

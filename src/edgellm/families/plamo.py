@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from edgellm.families.decoder import check_decoder
-from edgellm.families.family import Config, Floats, Sizes, Weight
+from edgellm.families.family import Config, Floats, Sizes, Value, Weight, decimal
 from edgellm.families.rope import rope_of
 
 # Neither of the models' own configurations knows `rope_scaling`: PLaMo 3 has other keys for its YaRN.
@@ -36,6 +36,21 @@ def check_plamo(config: Config, s: Sizes) -> None:
 def rope_base(config: Config, s: Sizes) -> float | None:
     """Theta, as a key of its own or within `rope_parameters`; None where neither states it."""
     return rope_of(config, s.context_tokens, ROPE_KINDS).base
+
+
+def shared_metadata(config: Config, s: Sizes) -> dict[str, Value]:
+    return {
+        "vocab_size": s.vocab_tokens,
+        "block_count": s.layers,
+        "context_length": s.context_tokens,
+        "embedding_length": s.hidden,
+        "feed_forward_length": s.feed_forward,
+        "attention.head_count": s.heads,
+        "attention.head_count_kv": s.kv_heads,
+        "attention.key_length": s.head_dim,
+        "attention.value_length": s.head_dim,
+        "attention.layer_norm_rms_epsilon": decimal(config, "rms_norm_eps", 1e-6),
+    }
 
 
 def model_weights(s: Sizes, mixer: Callable[[int], Iterable[Weight]]) -> Iterator[Weight]:

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgellm.errors import UsageError
-from edgellm.families.family import Config, Family, Floats, Sizes, Value, Weight, decimal, number, stated, wrong
-from edgellm.families.plamo import check_plamo, layer_names, model_weights, packed_attention, rope_base
+from edgellm.families.family import Config, Family, Floats, Sizes, Value, Weight, number, stated, wrong
+from edgellm.families.plamo import check_plamo, layer_names, model_weights, packed_attention, rope_base, shared_metadata
 
 LONGEST_CONTEXT = 32_768
 LAYERS_LIMIT = 512  # llama.cpp holds no more (LLAMA_MAX_LAYERS)
@@ -83,16 +83,8 @@ def metadata(config: Config) -> dict[str, Value]:
     mamba = mamba_layers(config)
     heads = number(config, "mamba_num_heads", 64)
     return {
-        "vocab_size": s.vocab_tokens,
-        "block_count": s.layers,
-        "context_length": s.context_tokens,
-        "embedding_length": s.hidden,
-        "feed_forward_length": s.feed_forward,
-        "attention.head_count": s.heads,
+        **shared_metadata(config, s),
         "attention.head_count_kv": [0 if i in mamba else s.kv_heads for i in range(s.layers)],
-        "attention.key_length": s.head_dim,
-        "attention.value_length": s.head_dim,
-        "attention.layer_norm_rms_epsilon": decimal(config, "rms_norm_eps", 1e-6),
         "rope.freq_base": rope_base(config, s) or 10000.0,
         "ssm.state_size": number(config, "mamba_d_state", 64),
         "ssm.conv_kernel": number(config, "mamba_d_conv", 4),

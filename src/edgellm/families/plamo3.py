@@ -10,7 +10,15 @@ from collections.abc import Iterator
 
 from edgellm.errors import UsageError
 from edgellm.families.family import Config, Family, Sizes, Value, Weight, decimal, number, stated
-from edgellm.families.plamo import check_plamo, layer_names, model_weights, packed_attention, plus, rope_base
+from edgellm.families.plamo import (
+    check_plamo,
+    layer_names,
+    model_weights,
+    packed_attention,
+    plus,
+    rope_base,
+    shared_metadata,
+)
 
 # What the published configuration class fixes for its YaRN, whatever config.json says.
 YARN_BETAS = {"rope.scaling.yarn_beta_fast": 32.0, "rope.scaling.yarn_beta_slow": 1.0}
@@ -41,16 +49,7 @@ def check(config: Config) -> None:
 def metadata(config: Config) -> dict[str, Value]:
     s = sizes(config)
     return {
-        "vocab_size": s.vocab_tokens,
-        "block_count": s.layers,
-        "context_length": s.context_tokens,
-        "embedding_length": s.hidden,
-        "feed_forward_length": s.feed_forward,
-        "attention.head_count": s.heads,
-        "attention.head_count_kv": s.kv_heads,
-        "attention.key_length": s.head_dim,
-        "attention.value_length": s.head_dim,
-        "attention.layer_norm_rms_epsilon": decimal(config, "rms_norm_eps", 1e-6),
+        **shared_metadata(config, s),
         "attention.sliding_window": number(config, "window_size", config.get("sliding_window")),
         "attention.sliding_window_pattern": number(config, "sliding_window_pattern"),
         "rope.freq_base": rope_base(config, s) or decimal(config, "rope_theta", config.get("rope_global_theta")),

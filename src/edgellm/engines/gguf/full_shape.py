@@ -109,9 +109,8 @@ class ShapePlanner:
         patterns = quantize_plan.by_pattern(tensor_types)
         order = quantizer.Order(self._source, file_type(type_name), patterns, UNUSED if calibrated else None, 1)
         send_values(self._child, order.values)
-        plan = quantizer.plan_types(self._child, order, Path(self._folder.name) / "none.gguf")
-        if not allow_fallback:
-            quantize_plan.check_widths(plan)
+        out = Path(self._folder.name) / "none.gguf"
+        plan = quantizer.fitting_plan(self._child, order, out, allow_fallback=allow_fallback)
         return [Shaped(t.name, t.shape, TENSOR_TYPES[plan[t.name].target]) for t in self.tensors]
 
     def cache_bytes(self, context_tokens: int) -> int:

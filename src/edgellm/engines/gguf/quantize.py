@@ -82,10 +82,16 @@ def check_types(source: Path, type_name: str, tensor_types: Mapping[str, str], *
         out = Path(folder) / "none.gguf"  # nothing is written
         check_files(source, out)
         with Child(CHILD, f"planning {source} as {order.type.name}") as child:
-            plan = plan_types(child, order, out)
+            fitting_plan(child, order, out, allow_fallback=allow_fallback)
+
+
+def fitting_plan(child: Child, order: Order, out: Path, *, allow_fallback: bool) -> Plan:
+    """`plan_types`, of a source that is not quantized yet and types that fit its tensors; raises for others."""
+    plan = plan_types(child, order, out)
     quantize_plan.check_floats(plan)
     if not allow_fallback:
         quantize_plan.check_widths(plan)
+    return plan
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from edgellm.engines.gguf import types
@@ -42,9 +42,9 @@ def by_pattern(tensor_types: Mapping[str, str]) -> Patterns:
     return patterns
 
 
-def deciding_patterns(plan: Plan, patterns: Patterns) -> dict[str, re.Pattern[str]]:
-    """For each tensor that any pattern matches, the first that does."""
-    firsts = {name: next((p for p in patterns if p.search(name)), None) for name in plan}
+def deciding_patterns(names: Iterable[str], patterns: Patterns) -> dict[str, re.Pattern[str]]:
+    """For each of these tensors that any pattern matches, the first that does."""
+    firsts = {name: next((p for p in patterns if p.search(name)), None) for name in names}
     return {name: first for name, first in firsts.items() if first is not None}
 
 
