@@ -11,6 +11,7 @@ from edgellm.errors import EngineFailed, PromptTooLong, QueueFull, UsageError
 from edgellm.inference.chat import Chat, Delta, Message, SamplingOptions
 from edgellm.inference.local_chat import LocalChat
 from edgellm.inference.remote_chat import RemoteChat
+from edgellm.inference.scheduler import Scheduler
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.tokenizer import Part, Tokenizer, load_tokenizer
 from live_server import eventually, live_server
@@ -48,7 +49,7 @@ def start(request: pytest.FixtureRequest, tokenizer: Tokenizer) -> Iterator[Star
         ) -> tuple[Chat, LocalChat, ScriptedRuntime]:
             settings = {"vocab": tokenizer.vocab_tokens, "context": 256, "step_tokens": 64} | runtime
             engine = ScriptedRuntime(rule=saying(answer), **settings)  # type: ignore[arg-type]
-            local = LocalChat(engine, tokenizer, ChatTemplate.load(TINY_JA), max_waiting=max_waiting)
+            local = LocalChat(Scheduler(engine, max_waiting=max_waiting), tokenizer, ChatTemplate.load(TINY_JA))
             stack.callback(local.close)
             if request.param == "local":
                 stack.callback(engine.let_go)

@@ -17,6 +17,7 @@ from edgellm.engines.gguf.tokenizer import tokenizer_of
 from edgellm.engines.gguf.vocabulary_only import engine_ids, write_vocabulary
 from edgellm.inference.chat import Message, SamplingOptions
 from edgellm.inference.local_chat import LocalChat
+from edgellm.inference.scheduler import Scheduler
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.tokenizer import Tokenizer, load_tokenizer
 from japanese_samples import SENTENCES, TRAPS
@@ -128,7 +129,7 @@ def check_prompts(opened: Opened, kind: str) -> None:
 
     runtime = ScriptedRuntime(vocab=tokenizer.vocab_tokens, context=16_384, step_tokens=16_384, rule=end)
     template = ChatTemplate.load(opened.folder)
-    with LocalChat(runtime, tokenizer, template) as chat, live_server(chat) as url:
+    with LocalChat(Scheduler(runtime), tokenizer, template) as chat, live_server(chat) as url:
         honest = [i for i in chat.prompt([Message("user", "はい")]) if tokenizer.is_special(i)]
         message = {"role": "user", "content": hostile}
         httpx.post(f"{url}/v1/chat/completions", json={"messages": [message]}, trust_env=False).raise_for_status()

@@ -22,6 +22,7 @@ from edgellm.engines.gguf.convert import convert
 from edgellm.engines.gguf.quantize import quantize
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.local_chat import LocalChat
+from edgellm.inference.scheduler import Scheduler
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.tokenizer import Tokenizer, load_tokenizer
 from live_server import eventually, live_server
@@ -73,7 +74,7 @@ def served(artifact: Path, tokenizer: Tokenizer, *, batch_invariant: bool) -> It
     options = RuntimeOptions(context_tokens=1024, sequences=8, threads=1, batch_invariant=batch_invariant)
     runtime = open_runtime("gguf", artifact, options)
     with (
-        LocalChat(runtime, tokenizer, ChatTemplate.load(TINY_JA)) as chat,
+        LocalChat(Scheduler(runtime), tokenizer, ChatTemplate.load(TINY_JA)) as chat,
         live_server(chat) as url,
         httpx.Client(base_url=url, trust_env=False, timeout=60) as http,
     ):

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from edgellm.inference.local_chat import LocalChat
+from edgellm.inference.scheduler import Scheduler
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.tokenizer import load_tokenizer
 from live_server import eventually, live_server
@@ -44,7 +45,7 @@ def tiny(request: pytest.FixtureRequest) -> Iterator[Tiny]:
         sequences=settings["sequences"], vocab=tokenizer.vocab_tokens, context=settings["context"],
         step_tokens=64, held_back=settings["held_back"], rule=saying(tokenizer.encode("はい")),
     )  # fmt: skip
-    chat = LocalChat(engine, tokenizer, ChatTemplate.load(TINY_JA), max_waiting=settings["max_waiting"])
+    chat = LocalChat(Scheduler(engine, max_waiting=settings["max_waiting"]), tokenizer, ChatTemplate.load(TINY_JA))
     with chat, live_server(chat, keys=settings["keys"]) as url:
         tiny = Tiny(chat, engine, url)
         with tiny.http:

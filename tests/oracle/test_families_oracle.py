@@ -18,6 +18,7 @@ from edgellm.engines.gguf.header import read_header
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.chat import Message, SamplingOptions
 from edgellm.inference.local_chat import LocalChat
+from edgellm.inference.scheduler import Scheduler
 from edgellm.language.tokenizer import load_tokenizer
 from reference_conversion import differences, run_reference
 from reference_logits import artifact_logits, mean_kld, transformers_logits
@@ -103,7 +104,7 @@ def test_llm_jps_mixture_of_experts_converts_runs_and_chats_where_llama_cpps_own
 def test_a_model_with_byte_level_bpe_chats(tmp_path: Path) -> None:
     target = open_target(str(checkpoint_of("Qwen2ForCausalLM", tmp_path / "qwen2")))
     runtime = target.open_runtime(RuntimeOptions(context_tokens=128, threads=1))
-    with closing(LocalChat(runtime, target.tokenizer(), target.chat_template())) as chat:
+    with closing(LocalChat(Scheduler(runtime), target.tokenizer(), target.chat_template())) as chat:
         *_, last = chat.stream([Message("user", "海の色は？")], SamplingOptions(temperature=0.0), 8)
     assert last.usage is not None
     assert 0 < last.usage.completion_tokens <= 8

@@ -33,6 +33,8 @@ class RuntimeInfo:
     build: str  # engine and version, for result files
     # Names of the LoRA adapters that a feed may ask for.
     adapters: tuple[str, ...] = field(default=(), kw_only=True)
+    # Whether `embed` gives vectors, and of how many numbers.
+    embedding_width: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,24 @@ class Runtime(Protocol):
         """Make `target` hold what `source` holds, in place of what it held."""
         ...
 
+    def save(self, sequence: int) -> bytes:
+        """What a sequence holds, for `restore` in a runtime of the same artifact and options."""
+        ...
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        """Make a sequence hold what `save` gave, in place of what it held: as many tokens, with the same adapter.
+
+        Raises BadInput for bytes that are not such a state: the sequence is empty then.
+        """
+        ...
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> Logits:
+        """Vectors of whole texts, of shape (len(prompts), embedding_width), each of length 1. Sequences do not change.
+
+        Raises UsageError if `embedding_width` is 0 or a prompt is empty or longer than the context.
+        """
+        ...
+
     def close(self) -> None:
         """Free the model; further calls raise EngineFailed. Closing twice is fine."""
         ...
@@ -93,6 +113,12 @@ class RuntimeOptions:
     # Asks for logits that do not depend on company; `RuntimeInfo.batch_invariant` says whether they are to be had.
     batch_invariant: bool = False
     adapters: Mapping[str, Path] = field(default_factory=dict)  # LoRA adapters in the engine's format, by name
+    # llama.cpp's own settings; an engine that has no such thing raises UsageError for another value than the default.
+    gpu_layers: int | None = None  # layers on the accelerator; None: as many as there is room for, all where it fits
+    cpu_moe: bool = False  # keep the expert weights in the machine's memory
+    type_k: str = "f16"  # of the KV cache
+    type_v: str = "f16"
+    flash_attention: bool | None = None  # None: where the engine finds that it can
 
 
 class Builder(Protocol):

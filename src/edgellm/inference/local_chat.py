@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import cast
 
-from edgellm.engines.protocol import Runtime, RuntimeOptions
+from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import UsageError
 from edgellm.inference.answer import AnswerReader, Continuation
 from edgellm.inference.chat import Delta, FinishReason, Message, SamplingOptions
-from edgellm.inference.generation import Request
+from edgellm.inference.generation import Generations, Request
 from edgellm.inference.scheduler import Scheduler
 from edgellm.inference.target import Target
 from edgellm.language.chat_template import ChatTemplate
@@ -21,20 +20,20 @@ from edgellm.language.tokenizer import Tokenizer
 
 
 class LocalChat:
-    """Many conversations at once over one runtime, which belongs to this object's scheduler until `close`.
+    """Many conversations at once over one scheduler, which `close` ends.
 
     `stream` is the `Chat` protocol. The other methods are its parts, for a server with an event loop.
     """
 
     def __init__(
-        self, runtime: Runtime, tokenizer: Tokenizer, template: ChatTemplate | None, *, max_waiting: int = 64,
+        self, scheduler: Generations, tokenizer: Tokenizer, template: ChatTemplate | None, *,
         adapter: str | None = None,
     ) -> None:  # fmt: skip
         """`adapter` is the one to answer with where a request names none."""
         self.tokenizer = tokenizer
         self.template = template
         self.adapter = adapter
-        self.scheduler = Scheduler(runtime, max_waiting=max_waiting)
+        self.scheduler = scheduler
 
     def stream(
         self,
@@ -65,7 +64,7 @@ class LocalChat:
             raise UsageError(
                 "this model has no chat template, so it cannot hold a conversation; ask it for completions"
             )
-        turns = [asdict(message) for message in messages]
+        turns = [{"role": message.role, "content": message.content, **message.extra} for message in messages]
         return self.template.encode(turns, self.tokenizer, add_generation_prompt=True, **arguments)
 
     def text_prompt(self, text: str) -> list[int]:
@@ -112,7 +111,7 @@ def open_chat(
     tokenizer, template = target.tokenizer(), target.chat_template()
     runtime = target.open_runtime(options)
     try:
-        chat = LocalChat(runtime, tokenizer, template, max_waiting=max_waiting, adapter=adapter)
+        chat = LocalChat(Scheduler(runtime, max_waiting=max_waiting), tokenizer, template, adapter=adapter)
     except BaseException:
         runtime.close()
         raise

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from edgellm.engines.protocol import Feed, Logits, Runtime, Wanted
 from edgellm.errors import EdgellmError, EngineFailed, PromptTooLong, QueueFull, UsageError
-from edgellm.inference.generation import End, Generation, Listener, Request
+from edgellm.inference.generation import End, Generation, Listener, Request, SchedulerState
 from edgellm.inference.sampling import Sampler, check_ranges
 
 FAILURES_TO_DEATH = 3  # steps that fail one after the other before the engine is given up
@@ -43,20 +43,6 @@ class _Active:
 
     def feed(self, ids: list[int], wanted: Wanted = "last") -> Feed:
         return Feed(self.sequence, ids, wanted, self.generation.request.adapter)
-
-
-@dataclass(frozen=True)
-class SchedulerState:
-    """What the scheduler does at this moment, and what it has done since it began."""
-
-    sequences: int
-    running: int
-    waiting: int
-    steps: int
-    widest_step: int  # the most requests served by one step
-    prompt_tokens: int
-    completion_tokens: int
-    failed_steps: int
 
 
 class Scheduler:

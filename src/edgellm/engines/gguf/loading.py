@@ -35,10 +35,6 @@ class GgufOptions(RuntimeOptions):
 
     step_tokens: int = 2048  # the most tokens of one step (n_batch)
     ubatch_tokens: int = 512  # how many of them are computed at once; more cost memory
-    type_k: str = "f16"  # of the KV cache, one of CACHE_TYPES
-    type_v: str = "f16"
-    # None: where llama.cpp finds that it can, but not for an f32 cache, which it would round to f16.
-    flash_attention: bool | None = None
 
 
 def check_options(options: GgufOptions) -> None:
