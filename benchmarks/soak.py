@@ -23,11 +23,11 @@ from typing import Any
 
 import aiohttp
 import psutil
+
+from edgellm.inference.target import resolve
 from japanese_prompts import prompts
 from load import ask
 from peers import edgellm_command, free_port, started
-
-from edgellm.inference.target import resolve
 
 POOL = 48
 STUCK_S = 120.0

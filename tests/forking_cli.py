@@ -87,7 +87,7 @@ if __name__ == "__main__":
 
     for name in MODULES:
         import_module(f"edgellm.build.{name}")
-    for name in ("edgellm.engines.gguf.runtime", "edgellm.inference.local_chat", "edgellm.serve.server", "rich.table"):
+    for name in ("edgellm.engines.gguf.opening", "edgellm.inference.local_chat", "edgellm.serve.server", "rich.table"):
         import_module(name)
     for line in sys.stdin:
         print(fork(**json.loads(line)), flush=True)

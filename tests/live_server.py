@@ -7,24 +7,48 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from edgellm.inference.chat import SamplingOptions
 from edgellm.inference.local_chat import LocalChat
+from edgellm.serve.answering import ReaderLimits
 from edgellm.serve.app import create_app
+from edgellm.serve.connections import ConnectionLimits
+from edgellm.serve.gennai import GennaiOptions
+from edgellm.serve.guards import Guards
+from edgellm.serve.key_file import new_record
+from edgellm.serve.keys import KeyRing
 from edgellm.serve.server import Server, address, bind
 from edgellm.serve.service import Service
+from edgellm.serve.shelf import Offer
 
 
 @contextmanager
 def live_server(
-    chat: LocalChat, *, name: str = "tiny", keys: Sequence[str] = (), defaults: SamplingOptions | None = None
-) -> Iterator[str]:
+    chat: LocalChat, *, name: str = "tiny", keys: Sequence[str] = (), guards: Guards | None = None,
+    defaults: SamplingOptions | None = None, connections: ConnectionLimits | None = None,
+    certificate: tuple[Path, Path] | None = None, gennai: GennaiOptions | None = None,
+) -> Iterator[str]:  # fmt: skip
     """Give the URL; at the end the server stops and the chat's scheduler is closed."""
+    offer = Offer(name, lambda: chat, chat.scheduler.info.adapters, defaults or SamplingOptions())
+    service = Service([offer])
+    guards = guards or Guards(KeyRing([new_record(f"key-{n}", key) for n, key in enumerate(keys)]) if keys else None)
+    with live_service(service, guards, connections=connections, certificate=certificate, gennai=gennai) as url:
+        yield url
+
+
+@contextmanager
+def live_service(
+    service: Service, guards: Guards | None = None, *, connections: ConnectionLimits | None = None,
+    certificate: tuple[Path, Path] | None = None, gennai: GennaiOptions | None = None,
+    readers: ReaderLimits | None = None,
+) -> Iterator[str]:  # fmt: skip
+    """The same for any service; at the end every model of it is closed."""
     ready = threading.Event()
     sock = bind("127.0.0.1", 0)
-    service = Service(name, chat, defaults or SamplingOptions())
-    server = Server(create_app(service, keys), chat.scheduler, ready.set)
-    url = address(sock)
+    app = create_app(service, guards, gennai=gennai, readers=readers)
+    server = Server(app, service, ready.set, connections=connections, certificate=certificate)
+    url = address(sock, "https" if certificate else "http")
     thread = threading.Thread(target=server.run, args=([sock],))
     thread.start()
     try:

@@ -47,10 +47,9 @@ def artifact_logits(engine: str, artifact: Path, ids: Sequence[int]) -> Logits:
     context_tokens = max(64, -(-len(ids) // 64) * 64)
     runtime = open_runtime(engine, artifact, RuntimeOptions(context_tokens=context_tokens, threads=1))
     try:
-        (logits,) = runtime.step([Feed(0, list(ids), "all")])
+        return runtime.step([Feed(0, list(ids), "all")])[0].copy()
     finally:
         runtime.close()
-    return logits
 
 
 def mean_kld(reference: Logits, found: Logits) -> float:

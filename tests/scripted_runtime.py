@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from edgellm.engines.feeds import check_prompts, rows_wanted
 from edgellm.engines.protocol import Feed, Logits, RuntimeInfo
+from edgellm.engines.states import pack, unpack
 from edgellm.errors import EngineFailed
 
 
@@ -69,12 +71,13 @@ class ScriptedRuntime:
         held = self._ids[feed.sequence]
         held += feed.ids
         assert len(held) <= self.info.context_tokens
-        if feed.logits == "none":
-            return np.empty((0, self.info.vocab_tokens), np.float32)
-        logits = np.zeros((1, self.info.vocab_tokens), np.float32)
-        if not self._prompts[feed.sequence]:
+        rows = rows_wanted(feed)
+        logits = np.zeros((rows, self.info.vocab_tokens), np.float32)
+        if rows and not self._prompts[feed.sequence]:
             self._prompts[feed.sequence] = len(held)
-        logits[0, self._rule(held, self._prompts[feed.sequence])] = 20.0
+        for row in range(rows):
+            known = held[: len(held) - rows + 1 + row]
+            logits[row, self._rule(known, self._prompts[feed.sequence])] = 20.0
         return logits * np.float32("nan") if self.broken_logits else logits
 
     def held(self, sequence: int) -> int:
@@ -82,10 +85,24 @@ class ScriptedRuntime:
 
     def keep(self, sequence: int, tokens: int) -> None:
         del self._ids[sequence][tokens:]
-        self._prompts[sequence] = 0
+        if tokens < self._prompts[sequence]:
+            self._prompts[sequence] = 0
 
     def copy(self, source: int, target: int) -> None:
         self._ids[target] = list(self._ids[source])
+        self._prompts[target] = 0
+
+    def save(self, sequence: int) -> bytes:
+        ids = self._ids[sequence]
+        return pack(self.info, len(ids), None, np.array(ids, np.int64).view(np.uint8))
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        self._ids[sequence] = unpack(self.info, state).payload.copy().view(np.int64).tolist()
+        self._prompts[sequence] = 0
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> Logits:
+        check_prompts(prompts, self.info)
+        return np.empty((0, 0), np.float32)
 
     def close(self) -> None:
         self.closed = True

@@ -22,7 +22,7 @@ from rich.console import Console
 from edgellm.build.recipe_check import Checked, check
 from edgellm.cli.main import VERBS, Verbs, cli
 from edgellm.cli.tables import DEVICES, access, device_cells, gigabytes, ladder_cells, print_demo
-from edgellm.cli.verb import EXIT_CODES, VARIABLES, Verb
+from edgellm.cli.verb import EXIT_CODES, VARIABLES, Verb, VerbGroup
 from edgellm.engines.gguf.types import FILE_TYPES, TENSOR_TYPES
 from edgellm.records import recipe
 from edgellm.records.results import DemoResult
@@ -50,8 +50,11 @@ def verbs() -> Iterator[Verb]:
     assert isinstance(cli, Verbs)
     for name in VERBS:
         verb = cli.get_command(context, name)
-        assert isinstance(verb, Verb)
-        yield verb
+        if isinstance(verb, VerbGroup):
+            yield from verb.verbs
+        else:
+            assert isinstance(verb, Verb)
+            yield verb
 
 
 def cli_page() -> str:
@@ -72,9 +75,20 @@ def cli_page() -> str:
         table(["variable", "meaning"], [[f"`{name}`", what] for name, what in VARIABLES.items()]),
         "## Exit codes",
         table(["code", "meaning"], [[str(number), what] for number, what in EXIT_CODES.items()]),
-        *map(verb_section, verbs()),
+        *map(section, VERBS),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def section(name: str) -> str:
+    """What there is to say of a verb, or of each verb of a group."""
+    assert isinstance(cli, Verbs)
+    verb = cli.get_command(click.Context(cli), name)
+    if isinstance(verb, VerbGroup):
+        links = ", ".join(f"[`{each.name}`](#{str(each.name).replace(' ', '-')})" for each in verb.verbs)
+        return "\n\n".join([f"## {name}", f"{verb.help} {links}", *map(verb_section, verb.verbs)])
+    assert isinstance(verb, Verb)
+    return verb_section(verb)
 
 
 def paragraphs(text: str | None) -> str:

@@ -7,7 +7,10 @@ EdgellmError                 1   something failed
 │   └── PromptTooLong            a prompt that leaves no room for an answer in the context
 ├── BadInput                 1   an input file is not what it claims to be
 ├── EngineFailed             1   llama.cpp or onnxruntime refused or died
+│   ├── GrammarStuck             nothing can follow that the request's own schema allows
+│   └── EngineRestarting         its process died and is being started again; try again later
 ├── QueueFull                1   as many requests wait as may wait; try again later
+├── TimeLimit                1   a request took longer than it may
 ├── NoSpace                  1   the disk is too small for what was asked
 ├── NotWritable              1   a folder or disk that was to be written cannot be
 ├── Busy                     1   another edgellm process works on the same folder
@@ -20,6 +23,9 @@ A message is one sentence: what, where, and what to do next.
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 
 class EdgellmError(Exception):
     exit_code = 1
@@ -27,6 +33,10 @@ class EdgellmError(Exception):
     def __init__(self, message: str) -> None:
         """What libraries and files say inside a message may have line ends; a sentence has none."""
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+    def again(self) -> Self:
+        """A copy to raise: an error that is kept, and raised each time, would gather everybody's frames."""
+        return copy.copy(self)
 
 
 class UsageError(EdgellmError):
@@ -53,12 +63,28 @@ class EngineFailed(EdgellmError):
     pass
 
 
+class GrammarStuck(EngineFailed):
+    pass
+
+
+class EngineRestarting(EngineFailed):
+    """`retry_after_s` is about how long that takes."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class QueueFull(EdgellmError):
     """`retry_after_s` is the scheduler's estimate of when a place frees."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TimeLimit(EdgellmError):
+    pass
 
 
 class NoSpace(EdgellmError):

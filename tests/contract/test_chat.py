@@ -12,6 +12,7 @@ from edgellm.inference.chat import Chat, Delta, Message, SamplingOptions
 from edgellm.inference.local_chat import LocalChat
 from edgellm.inference.remote_chat import RemoteChat
 from edgellm.inference.scheduler import Scheduler
+from edgellm.inference.scheduler_options import SchedulerOptions
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.tokenizer import Part, Tokenizer, load_tokenizer
 from live_server import eventually, live_server
@@ -49,7 +50,9 @@ def start(request: pytest.FixtureRequest, tokenizer: Tokenizer) -> Iterator[Star
         ) -> tuple[Chat, LocalChat, ScriptedRuntime]:
             settings = {"vocab": tokenizer.vocab_tokens, "context": 256, "step_tokens": 64} | runtime
             engine = ScriptedRuntime(rule=saying(answer), **settings)  # type: ignore[arg-type]
-            local = LocalChat(Scheduler(engine, max_waiting=max_waiting), tokenizer, ChatTemplate.load(TINY_JA))
+            local = LocalChat(
+                Scheduler(engine, SchedulerOptions(max_waiting=max_waiting)), tokenizer, ChatTemplate.load(TINY_JA)
+            )
             stack.callback(local.close)
             if request.param == "local":
                 stack.callback(engine.let_go)

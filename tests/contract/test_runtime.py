@@ -14,7 +14,7 @@ import pytest
 
 from edgellm.engines import open_runtime
 from edgellm.engines.protocol import Feed, Logits, Runtime, RuntimeOptions
-from edgellm.errors import EngineFailed, UsageError
+from edgellm.errors import BadInput, EngineFailed, UsageError
 from fake_runtime import FakeRuntime
 from tiny_checkpoints import random_llama
 from tiny_recurrent import mamba_gguf, plamo2_gguf
@@ -106,7 +106,7 @@ def _different(found: Logits, expected: Logits) -> bool:
 def _alone(runtime: Runtime, ids: list[int], sequence: int = 0) -> Logits:
     """The logits of all `ids` fed to an emptied sequence, in one step."""
     runtime.keep(sequence, 0)
-    return runtime.step([Feed(sequence, ids, "all")])[0]
+    return runtime.step([Feed(sequence, ids, "all")])[0].copy()
 
 
 # What comes out
@@ -138,14 +138,17 @@ def test_rows_of_one_sequence_differ_from_each_other(runtime, ids) -> None:
     assert _different(logits[1:], logits[:-1])
 
 
-def test_logits_belong_to_the_caller(runtime, ids) -> None:
-    (first,) = runtime.step([Feed(0, ids, "all")])
-    before = first.copy()
-    first_row_written = first[0]
-    runtime.step([Feed(0, ids[:5], "all"), Feed(1, ids, "all")])
-    assert np.array_equal(first, before)
-    first_row_written[:] = 0.0  # must be writable, and must reach nobody else
-    assert _same(_alone(runtime, ids), before)
+def test_logits_of_a_step_last_while_sequences_are_cut(runtime, ids) -> None:
+    expected = _alone(runtime, ids), _alone(runtime, ids[:5])
+    for sequence in (0, 1):
+        runtime.keep(sequence, 0)
+    rows = runtime.step([Feed(0, ids, "all"), Feed(1, ids[:5], "all"), Feed(2, ids[:1]), Feed(3, ids[:1])])
+    for sequence in range(SEQUENCES):
+        runtime.keep(sequence, 0)
+    assert _same(rows[0], expected[0])
+    assert _same(rows[1], expected[1])
+    assert _same(rows[2], expected[1][:1])
+    assert _same(rows[3], expected[1][:1])
 
 
 def test_numpy_ids_are_as_good_as_a_list(runtime, ids) -> None:
@@ -165,14 +168,14 @@ def test_a_step_without_feeds_gives_nothing(runtime) -> None:
 def test_prefill_in_one_step_equals_token_by_token(runtime, ids) -> None:
     at_once = _alone(runtime, ids)
     runtime.keep(0, 0)
-    one_by_one = np.concatenate([runtime.step([Feed(0, [each])])[0] for each in ids])
+    one_by_one = np.concatenate([runtime.step([Feed(0, [each])])[0].copy() for each in ids])
     assert _same(one_by_one, at_once)
 
 
 def test_prefill_in_uneven_steps_equals_one_step(runtime, ids) -> None:
     at_once = _alone(runtime, ids)
     runtime.keep(0, 0)
-    parts = [runtime.step([Feed(0, ids[a:b], "all")])[0] for a, b in ((0, 7), (7, 8), (8, 31), (31, 40))]
+    parts = [runtime.step([Feed(0, ids[a:b], "all")])[0].copy() for a, b in ((0, 7), (7, 8), (8, 31), (31, 40))]
     assert _same(np.concatenate(parts), at_once)
 
 
@@ -222,7 +225,8 @@ def test_one_step_mixes_prefill_and_decode_and_every_kind_of_wish(runtime, ids) 
     assert rows[1].shape[0] == 0
     assert _same(rows[2], alone[1][30:])
     assert _same(rows[3], alone[2][-1:])
-    assert _same(runtime.step([Feed(0, texts[1][:1], "last")])[0], _alone(runtime, [*ids, texts[1][0]])[-1:])
+    found = runtime.step([Feed(0, texts[1][:1], "last")])[0].copy()
+    assert _same(found, _alone(runtime, [*ids, texts[1][0]])[-1:])
 
 
 def test_held_counts_the_tokens_of_each_sequence(runtime, ids) -> None:
@@ -244,7 +248,8 @@ def test_all_sequences_can_be_full_at_once(runtime) -> None:
     for sequence, text in enumerate(texts):
         runtime.step([Feed(sequence, text[:-1], "none")])
     rows = runtime.step([Feed(sequence, text[-1:]) for sequence, text in enumerate(texts)])
-    assert _same(rows[2], _alone(runtime, texts[2])[-1:])
+    found = rows[2].copy()
+    assert _same(found, _alone(runtime, texts[2])[-1:])
 
 
 # keep and copy
@@ -276,7 +281,7 @@ def test_going_on_after_a_cut_equals_a_fresh_sequence(runtime, ids) -> None:
     runtime.step([Feed(0, ids, "none")])
     runtime.keep(0, 10)
     assert runtime.held(0) == 10
-    found = runtime.step([Feed(0, other[10:], "all")])[0]
+    found = runtime.step([Feed(0, other[10:], "all")])[0].copy()
     assert _same(found, expected[10:])
     assert _different(found, _alone(runtime, ids)[10:35])
 
@@ -354,6 +359,114 @@ def test_copying_a_sequence_to_itself_changes_nothing(runtime, ids) -> None:
     assert _same(runtime.step([Feed(0, ids[30:], "all")])[0], expected[30:])
 
 
+# save and restore
+
+
+def test_going_on_after_a_restore_equals_never_having_left(runtime, ids) -> None:
+    runtime.step([Feed(0, ids[:30], "none")])
+    state = runtime.save(0)
+    expected = runtime.step([Feed(0, ids[30:], "all")])[0].copy()
+    runtime.keep(0, 0)
+    runtime.step([Feed(0, _random_ids(runtime, 50, seed=9), "none")])
+    runtime.restore(0, state)
+    assert runtime.held(0) == 30
+    assert np.array_equal(runtime.step([Feed(0, ids[30:], "all")])[0], expected)
+
+
+def test_a_state_can_be_restored_in_other_sequences_and_more_than_once(runtime, ids) -> None:
+    runtime.step([Feed(0, ids[:30], "none"), Feed(2, _random_ids(runtime, 40, seed=3), "none")])
+    state = runtime.save(0)
+    expected = runtime.step([Feed(0, ids[30:], "all")])[0].copy()
+    for sequence in (1, 2, 3):
+        runtime.restore(sequence, state)
+        assert np.array_equal(runtime.step([Feed(sequence, ids[30:], "all")])[0], expected)
+    assert runtime.held(0) == len(ids)
+
+
+def test_saving_changes_nothing(runtime, ids) -> None:
+    runtime.step([Feed(0, ids[:30], "none")])
+    state = runtime.save(0)
+    assert runtime.held(0) == 30
+    assert runtime.save(0) == state
+
+
+def test_a_copy_can_be_saved_and_replaced_without_a_step_between(runtime, ids) -> None:
+    other = _random_ids(runtime, 20, seed=3)
+    expected, others_expected = _alone(runtime, ids), _alone(runtime, other + ids[:5])[20:]
+    runtime.step([Feed(1, other, "none")])
+    others = runtime.save(1)
+    runtime.keep(0, 0)
+    runtime.step([Feed(0, ids[:30], "none")])
+    runtime.copy(0, 1)
+    runtime.copy(0, 2)
+    state = runtime.save(1)
+    runtime.restore(0, others)  # the source of the copies, which must have been made by now
+    runtime.restore(3, state)
+    for sequence in (1, 2, 3):
+        assert _same(runtime.step([Feed(sequence, ids[30:], "all")])[0], expected[30:])
+    assert _same(runtime.step([Feed(0, ids[:5], "all")])[0], others_expected)
+
+
+def test_a_full_sequence_can_be_copied_saved_and_restored(runtime) -> None:
+    full = _random_ids(runtime, CONTEXT, seed=5)
+    expected = runtime.step([Feed(0, full, "last")])[0].copy()
+    runtime.copy(0, 1)
+    state = runtime.save(1)
+    runtime.restore(2, state)
+    assert (runtime.held(1), runtime.held(2)) == (CONTEXT, CONTEXT)
+    if runtime.info.can_cut:
+        runtime.keep(2, CONTEXT - 1)
+        assert _same(runtime.step([Feed(2, full[-1:])])[0], expected)
+
+
+def test_an_empty_sequence_can_be_saved_and_restored(runtime, ids) -> None:
+    expected = _alone(runtime, ids)
+    state = runtime.save(1)
+    runtime.restore(0, state)
+    assert runtime.held(0) == 0
+    assert _same(runtime.step([Feed(0, ids, "all")])[0], expected)
+
+
+def test_a_state_goes_to_another_runtime_of_the_same_model(opener: Opener, runtime, ids) -> None:
+    runtime.step([Feed(0, ids[:30], "none")])
+    state = runtime.save(0)
+    expected = runtime.step([Feed(0, ids[30:], "all")])[0].copy()
+    other = opener(RuntimeOptions(2 * CONTEXT, sequences=SEQUENCES, threads=1))
+    other.restore(3, state)
+    assert _same(other.step([Feed(3, ids[30:], "all")])[0], expected)
+    other.close()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda _: b"",
+    "other bytes": lambda _: b"no state" * 100,
+    "the header alone": lambda state: state[:80],
+    "a part": lambda state: state[: len(state) // 2],
+    "a byte more": lambda state: state + b"0",
+    "another number of tokens": lambda state: _flipped(state, 50),
+    "a changed byte of the header": lambda state: _flipped(state, 60),
+    "a changed byte in the middle": lambda state: _flipped(state, len(state) // 2),
+    "a changed last byte": lambda state: _flipped(state, len(state) - 1),
+}
+
+
+def _flipped(state: bytes, place: int) -> bytes:
+    return state[:place] + bytes([state[place] ^ 1]) + state[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_refused_and_leaves_the_sequence_empty(runtime, ids, damage) -> None:
+    expected = _alone(runtime, ids)
+    runtime.keep(0, 0)
+    runtime.step([Feed(0, ids[:30], "none")])
+    damaged = DAMAGES[damage](runtime.save(0))
+    with pytest.raises(BadInput) as refusal:
+        runtime.restore(0, damaged)
+    assert "\n" not in str(refusal.value)
+    assert runtime.held(0) == 0
+    assert _same(runtime.step([Feed(0, ids, "all")])[0], expected)
+
+
 # Refusals
 
 
@@ -369,6 +482,14 @@ WRONG_STEPS = {
     "an id that wraps around to a good one": lambda info: [Feed(1, [1]), Feed(0, [1, 2**32 + 5])],
     "a context outgrown": lambda info: [Feed(1, [1]), Feed(0, [1] * (CONTEXT - 9))],
 }
+
+
+def test_a_model_that_was_not_made_for_embeddings_refuses_them(runtime, ids) -> None:
+    assert runtime.info.embedding_width == 0
+    runtime.step([Feed(0, ids[:10], "none")])
+    with pytest.raises(UsageError, match="no embeddings"):
+        runtime.embed([ids])
+    assert runtime.held(0) == 10
 
 
 @pytest.mark.parametrize("wrong", WRONG_STEPS)
@@ -411,6 +532,8 @@ def test_a_sequence_that_does_not_exist_is_refused_everywhere(runtime, sequence)
         lambda: runtime.keep(sequence, 0),
         lambda: runtime.copy(0, sequence),
         lambda: runtime.copy(sequence, 0),
+        lambda: runtime.save(sequence),
+        lambda: runtime.restore(sequence, runtime.save(0)),
     ):
         with pytest.raises(UsageError):
             call()
@@ -433,6 +556,8 @@ def test_a_closed_runtime_can_be_closed_again_and_does_nothing_else(opener: Open
         lambda: runtime.held(0),
         lambda: runtime.keep(0, 0),
         lambda: runtime.copy(0, 1),
+        lambda: runtime.save(0),
+        lambda: runtime.restore(0, b""),
     ):
         with pytest.raises(EngineFailed):
             call()

@@ -42,7 +42,9 @@ def test_the_streamed_answer_is_the_one_in_json(model: Path) -> None:
         json.loads(edgellm_run(model, *options, "--json").stdout),
     )
     assert streamed.stdout == document["text"] + "\n"
-    assert streamed.stderr.strip() == document["reasoning"].strip()
+    loaded, _, reasoning = streamed.stderr.partition("\n")
+    assert loaded.startswith("loaded random: 1 × 1024 tokens of context, f16 KV cache")
+    assert reasoning.strip() == document["reasoning"].strip()
     assert document["text"] or document["reasoning"]
 
 
@@ -60,3 +62,35 @@ def test_json_without_a_prompt_is_a_usage_error(model: Path) -> None:
     done = edgellm_run(model, "--json")
     assert done.returncode == 2
     assert done.stderr.startswith("edgellm: ")
+
+
+def test_a_model_is_loaded_as_the_options_say_and_that_is_told(model: Path) -> None:
+    options = ("-ctk", "q8_0", "--context", "512", "-fa", "on", "--cpu-moe", "-ngl", "0")
+    done = edgellm_run(model, "はい", "--max-tokens", "2", *options)
+    assert done.returncode == 0
+    assert done.stderr.startswith("loaded random: 1 × 512 tokens of context, q8_0/f16 KV cache of 0.00 GB, 1 thread\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--gpu-layers", "few"), "neither a number of layers nor `all`"),
+        (("--cache-type-v", "q8_0", "--flash-attention", "off"), "needs flash attention"),
+        (("--cache-type-k", "q3_k"), "q3_k"),
+    ],
+)
+def test_a_way_of_loading_that_cannot_be_is_refused_in_one_sentence(
+    model: Path, options: tuple[str, ...], named: str
+) -> None:
+    done = edgellm_run(model, "はい", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bench_takes_the_same_options(model: Path) -> None:
+    line = [sys.executable, "-m", "edgellm.cli.main", "bench", str(model), "--threads", "1", "--json"]
+    options = ["--prompt-tokens", "8", "--decode-tokens", "2", "--repeat", "1", "-ctk", "q8_0"]
+    done = subprocess.run([*line, *options], capture_output=True, text=True, timeout=60, check=True)
+    setup = json.loads(done.stdout)["conditions"]["setup"]
+    assert setup.startswith("1 × 8 tokens of context, q8_0/f16 KV cache")

@@ -12,6 +12,7 @@ import pytest
 
 from edgellm.inference.local_chat import LocalChat
 from edgellm.inference.scheduler import Scheduler
+from edgellm.inference.scheduler_options import SchedulerOptions
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.tokenizer import load_tokenizer
 from live_server import eventually, live_server
@@ -45,7 +46,9 @@ def tiny(request: pytest.FixtureRequest) -> Iterator[Tiny]:
         sequences=settings["sequences"], vocab=tokenizer.vocab_tokens, context=settings["context"],
         step_tokens=64, held_back=settings["held_back"], rule=saying(tokenizer.encode("はい")),
     )  # fmt: skip
-    chat = LocalChat(Scheduler(engine, max_waiting=settings["max_waiting"]), tokenizer, ChatTemplate.load(TINY_JA))
+    chat = LocalChat(
+        Scheduler(engine, SchedulerOptions(max_waiting=settings["max_waiting"])), tokenizer, ChatTemplate.load(TINY_JA)
+    )
     with chat, live_server(chat, keys=settings["keys"]) as url:
         tiny = Tiny(chat, engine, url)
         with tiny.http:
@@ -53,41 +56,69 @@ def tiny(request: pytest.FixtureRequest) -> Iterator[Tiny]:
             engine.let_go()
 
 
+SAY = {"messages": ASK}
 ERRORS = [
     (CHAT, b"{", 400, "invalid_json", None),
     (CHAT, b"\xff", 400, "invalid_json", None),
     (CHAT, b"[]", 400, "invalid_json", None),
     (CHAT, b"[" * 100_000, 400, "invalid_json", None),
+    (CHAT, b'{"messages": ' + b"[" * 900 + b"]" * 900 + b"}", 400, "invalid_value", "messages.0"),
+    (CHAT, b'{"messages": [], "temperature": NaN}', 400, "invalid_json", None),
+    (CHAT, b'{"messages": [], "temperature": 1e999}', 400, "invalid_json", None),
+    (CHAT, b'{"max_tokens": ' + b"9" * 5000 + b"}", 400, "invalid_json", None),
+    (CHAT, SAY | {"max_tokens": 10**30}, 400, "invalid_value", "max_tokens"),
+    (CHAT, SAY | {"seed": 2**63}, 400, "invalid_value", "seed"),
+    (CHAT, SAY | {"seed": -1}, 400, "invalid_value", "seed"),
     (CHAT, {}, 400, "invalid_value", "messages"),
     (CHAT, {"messages": []}, 400, "invalid_value", "messages"),
-    (CHAT, {"messages": ASK, "model": "gpt-9"}, 404, "model_not_found", "model"),
-    (CHAT, {"messages": ASK, "tempratur": 1}, 400, "unknown_parameter", "tempratur"),
-    (CHAT, {"messages": ASK, "temperature": 3}, 400, "invalid_value", "temperature"),
-    (CHAT, {"messages": ASK, "temperature": "1"}, 400, "invalid_value", "temperature"),
-    (CHAT, {"messages": ASK, "max_tokens": 0}, 400, "invalid_value", "max_tokens"),
-    (CHAT, {"messages": ASK, "stop": [""]}, 400, None, "stop"),
-    (CHAT, {"messages": ASK, "stop": ["a"] * 17}, 400, None, "stop"),
-    (CHAT, {"messages": ASK, "tools": [{"type": "function"}]}, 400, "unsupported_parameter", "tools"),
-    (CHAT, {"messages": ASK, "n": 2}, 400, "unsupported_parameter", "n"),
-    (CHAT, {"messages": ASK, "logprobs": True}, 400, "unsupported_parameter", "logprobs"),
-    (CHAT, {"messages": ASK, "logit_bias": {"1": 5}}, 400, "unsupported_parameter", "logit_bias"),
-    (CHAT, {"messages": ASK, "presence_penalty": 1.0}, 400, "unsupported_parameter", "presence_penalty"),
-    (CHAT, {"messages": ASK, "response_format": {"type": "json_schema"}}, 400, "unsupported_parameter",
-     "response_format"),
-    (CHAT, {"messages": [{"role": "tool", "content": "1"}]}, 400, "invalid_value", "messages.0.role"),
-    (CHAT, {"messages": [{"role": "user", "content": None}]}, 400, "invalid_value", "messages.0.content"),
+    (CHAT, SAY | {"model": "gpt-9"}, 404, "model_not_found", "model"),
+    (CHAT, b'{"model": "\\ud800"}', 400, "invalid_unicode", "model"),
+    (CHAT, b'{"\\udfff": 1}', 400, "invalid_unicode", "\\udfff"),
+    (CHAT, SAY | {"temperature": 3}, 400, "invalid_value", "temperature"),
+    (CHAT, SAY | {"temperature": "1"}, 400, "invalid_value", "temperature"),
+    (CHAT, SAY | {"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
+    (CHAT, SAY | {"n": 0}, 400, "invalid_value", "n"),
+    (CHAT, SAY | {"stop": [""]}, 400, None, "stop"),
+    (CHAT, SAY | {"stop": ["a"] * 17}, 400, None, "stop"),
+    (CHAT, SAY | {"tools": [{"type": "function"}]}, 400, "invalid_value", "tools.0.function"),
+    (CHAT, SAY | {"tools": [{"type": "web_search"}]}, 400, "invalid_value", "tools.0.type"),
+    (CHAT, SAY | {"functions": [{"name": "f"}]}, 400, "unsupported_parameter", "functions"),
+    (CHAT, SAY | {"audio": {}}, 400, "unsupported_parameter", "audio"),
+    (CHAT, SAY | {"logprobs": 1}, 400, "invalid_value", "logprobs"),
+    (CHAT, SAY | {"logprobs": True, "top_logprobs": 21}, 400, "invalid_value", "top_logprobs"),
+    (CHAT, SAY | {"logit_bias": {"1": 101}}, 400, "invalid_value", "logit_bias"),
+    (CHAT, SAY | {"logit_bias": {"一": 5}}, 400, "invalid_value", "logit_bias.一"),
+    (CHAT, SAY | {"logit_bias": {"999999": 5}}, 400, "invalid_value", "logit_bias"),
+    (CHAT, SAY | {"presence_penalty": 2.5}, 400, "invalid_value", "presence_penalty"),
+    (CHAT, SAY | {"response_format": {"type": "yaml"}}, 400, "invalid_value", "response_format"),
+    (CHAT, SAY | {"response_format": {"type": "json_schema"}}, 400, "invalid_value",
+     "response_format.json_schema.json_schema"),
+    (CHAT, {"messages": [{"role": "tool", "content": "1"}]}, 400, "invalid_value", "messages.0"),
+    (CHAT, {"messages": [{"role": "nobody", "content": "1"}]}, 400, "invalid_value", "messages.0.role"),
+    (CHAT, {"messages": [{"role": "user", "content": None}]}, 400, "invalid_value", "messages.0"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "invalid_value",
      "messages.0.content.0.type"),
-    (CHAT, b'{"messages": [{"role": "user", "content": "\\ud800"}]}', 400, None, "messages"),
+    (CHAT, b'{"messages": [{"role": "user", "content": "\\ud800"}]}', 400, "invalid_unicode", "messages"),
+    (CHAT, b'{"messages": [{"role": "user", "content": "\xed\xa0\x80"}]}', 400, "invalid_json", None),
     (CHAT, {"messages": [{"role": "user", "content": "長い" * 200}]}, 400, "context_length_exceeded",
      "messages"),
     (TEXT, {"prompt": "長い" * 200}, 400, "context_length_exceeded", "prompt"),
     (TEXT, {"prompt": [1, 99999]}, 400, None, "prompt"),
+    (TEXT, {"prompt": [10**30]}, 400, "invalid_value", "prompt.0"),
     (TEXT, {"prompt": []}, 400, None, "prompt"),
     (TEXT, {"prompt": ["a", 1]}, 400, "invalid_value", "prompt.1"),
     (TEXT, {"prompt": "a", "echo": True}, 400, "unsupported_parameter", "echo"),
-    (TEXT, {"prompt": ["a"] * 5}, 429, "queue_full", None),
-    ("/v1/embeddings", {"input": "a"}, 404, "not_found", None),
+    (TEXT, {"prompt": "a", "suffix": "b"}, 400, "unsupported_parameter", "suffix"),
+    (TEXT, {"prompt": "a", "best_of": 2}, 400, "unsupported_parameter", "best_of"),
+    (TEXT, {"prompt": ["a"] * 50}, 429, "queue_full", None),
+    ("/v1/responses", {"input": "a", "previous_response_id": "resp_1"}, 400, "unsupported_parameter",
+     "previous_response_id"),
+    ("/v1/responses", {"input": []}, 400, "invalid_value", "input"),
+    ("/v1/responses", {"input": "a", "include": ["x"]}, 400, "invalid_value", "include.0"),
+    ("/v1/embeddings", {"input": "a"}, 400, "unsupported_model", "model"),
+    ("/tokenize", {}, 400, "invalid_value", "the request"),
+    ("/detokenize", {"tokens": [99999]}, 400, None, "tokens"),
+    ("/v1/nothing", {}, 404, "not_found", None),
 ]  # fmt: skip
 
 
@@ -106,7 +137,7 @@ def test_a_wrong_request_gets_openais_error_body(
 
 
 def test_a_wrong_request_does_not_disturb_the_next_one(tiny: Tiny) -> None:
-    assert tiny.http.post(CHAT, json={"messages": ASK, "n": 3}).status_code == 400
+    assert tiny.http.post(CHAT, json={"messages": ASK, "n": 0}).status_code == 400
     assert tiny.http.post(CHAT, json={"messages": ASK, "max_tokens": 2}).status_code == 200
 
 
@@ -116,9 +147,30 @@ def test_fields_that_clients_send_and_that_change_nothing_are_accepted(tiny: Tin
         "max_completion_tokens": 2, "user": "u", "metadata": {"a": "b"}, "store": False, "n": 1,
         "tools": None, "tool_choice": "auto", "response_format": {"type": "text"}, "frequency_penalty": 0.0,
         "logprobs": False, "parallel_tool_calls": True, "stream_options": None, "seed": 1,
-        "reasoning_effort": "low",
+        "reasoning_effort": "low", "functions": [], "verbosity": "medium",
     }  # fmt: skip
     assert tiny.http.post(CHAT, json=body).status_code == 200
+
+
+def test_unknown_fields_are_ignored_with_a_note_in_the_log_at_any_depth(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = {"role": "user", "content": "はい？", "mood_of_test": "good"}
+    body = {"messages": [message], "max_tokens": 1, "tempratur_of_test": 0}
+    for _ in range(3):
+        assert tiny.http.post(CHAT, json=body).status_code == 200
+    noted = [record.getMessage() for record in caplog.records if record.name == "edgellm.serve"]
+    assert sorted(note.split()[3] for note in noted) == ["messages.mood_of_test", "tempratur_of_test"]  # once each
+
+
+def test_a_request_id_comes_back_and_is_made_where_there_is_none(tiny: Tiny) -> None:
+    body = {"messages": ASK, "max_tokens": 1}
+    assert tiny.http.post(CHAT, json=body, headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    sent: list[dict[str, str]] = [{}, {"x-request-id": "x" * 999}]
+    made = [tiny.http.post(CHAT, json=body, headers=headers).headers["x-request-id"] for headers in sent]
+    assert made[0] != made[1]
+    assert all(each.startswith("req-") for each in made)
+    assert tiny.http.get("/v1/nothing", headers={"x-request-id": "mine-2"}).headers["x-request-id"] == "mine-2"
 
 
 def test_the_wrong_method_is_said_in_the_same_shape(tiny: Tiny) -> None:

@@ -17,14 +17,15 @@ from edgellm.store.work import WorkFolder
 
 
 def bench_target(
-    name: str, load: EngineLoad, threads: int, work: WorkFolder, progress: Progress | None = None
+    name: str, load: EngineLoad, options: RuntimeOptions, work: WorkFolder, progress: Progress | None = None
 ) -> EngineBench:
     """The engine bench of whatever TARGET names; a checkpoint is converted to F16 first."""
-    return bench_opened(runnable(resolve(name), work, progress), load, threads, progress)
+    return bench_opened(runnable(resolve(name), work, progress), load, options, progress)
 
 
-def bench_opened(target: Target, load: EngineLoad, threads: int, progress: Progress | None = None) -> EngineBench:
-    options = RuntimeOptions(context_tokens=load.context_tokens, sequences=max(load.parallel), threads=threads)
+def bench_opened(
+    target: Target, load: EngineLoad, options: RuntimeOptions, progress: Progress | None = None
+) -> EngineBench:  # fmt: skip
     conditions = conditions_before()
     # Before the model: what is wrong with it is told sooner.
     tokenizer = None if is_without_vocabulary(target) else target.tokenizer()
@@ -33,7 +34,7 @@ def bench_opened(target: Target, load: EngineLoad, threads: int, progress: Progr
     with closing(runtime), labelled(progress, f"bench {target.name}") as on_progress:
         documents = catalogue.read_documents(VERIFICATION)
         results = bench_engine(runtime, tokenizer, documents, load, on_progress)
-        conditions |= software(runtime.info)
+        conditions |= software(runtime.info) | {"setup": runtime.info.setup}
     reasons = complaints(conditions)
     return EngineBench(
         target=target.name, results=results, machine=describe_machine(), conditions=conditions,

@@ -17,6 +17,7 @@ from edgellm.bench.machine import describe_machine
 from edgellm.build.benching import bench_opened
 from edgellm.build.order import gate_of, recipe_for
 from edgellm.build.pipeline import Base, Product, make_artifact, make_base, measure, ship
+from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import EngineFailed
 from edgellm.inference.chat import Delta, Message, SamplingOptions
 from edgellm.inference.remote_chat import RemoteChat
@@ -109,7 +110,7 @@ def row(base: Base, product: Product, found: Fidelity, progress: Progress | None
     target = Target(
         f"{base.name} {product.type}", "gguf", product.artifact, product.format, product.artifact, base.source
     )
-    speed = bench_opened(target, LOAD, threads=0, progress=progress)
+    speed = bench_opened(target, LOAD, RuntimeOptions(LOAD.context_tokens, max(LOAD.parallel)), progress)
     decode = next(t for t in speed.results if t.test.startswith("tg"))
     return FormatRow(
         format=product.format, type=product.type, size_bytes=size.size_bytes, bits_per_weight=size.bits_per_weight,

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import click
 
+from edgellm.cli.loading_options import Loading, loading_options
 from edgellm.cli.progress import progress_on_stderr
-from edgellm.cli.verb import LOADABLE, Verb, json_option, threads_option
+from edgellm.cli.verb import LOADABLE, Verb, json_option
 from edgellm.errors import UsageError
 
 
@@ -76,11 +77,11 @@ def parse_counts(text: str) -> list[int]:
     metavar="N",
     help="Timed runs of each test, after one warm-up.",
 )
-@threads_option
+@loading_options
 @json_option
 def bench(
-    target: str, prompt_tokens: int, decode_tokens: int, depth: int, parallel: str, repeat: int, threads: int,
-    as_json: bool,
+    target: str, prompt_tokens: int, decode_tokens: int, depth: int, parallel: str, repeat: int,
+    loading: Loading, as_json: bool,
 ) -> None:  # fmt: skip
     """Time the engine as llama-bench does: pp (prompt processing) and tg (decoding) in tokens a second.
 
@@ -93,12 +94,14 @@ def bench(
 
     load = EngineLoad(prompt_tokens, decode_tokens, depth, parse_counts(parallel), repeat)
     with progress_on_stderr() as progress:
-        result = bench_target(target, load, threads, WorkFolder(default_root()), progress)
+        options = loading.options(load.context_tokens, max(load.parallel))
+        result = bench_target(target, load, options, WorkFolder(default_root()), progress)
     if as_json:
         click.echo(result.model_dump_json())
         return
     from edgellm.cli.tables import print_engine_tests
 
+    click.echo(f"loaded {result.target}: {result.conditions['setup']}", err=True)
     print_engine_tests(result.results)
     if not result.valid:
         click.echo(f"not valid: {'; '.join(result.reasons)}", err=True)

@@ -33,15 +33,25 @@ def configured(verbs: Sequence[str]) -> dict[str, dict[str, Any]]:
         for verb, options in tables.items():
             if verb not in verbs or not isinstance(options, dict):
                 raise UsageError(f"{path} holds {verb!r}, {hint(verb, verbs)}")
-            found.setdefault(verb, {}).update({key.replace("-", "_"): value for key, value in options.items()})
+            found.setdefault(verb, {}).update(spelled(options))
     return found
+
+
+def spelled(options: dict[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): value for key, value in options.items()}
 
 
 def by_parameter(command: click.Command, options: dict[str, Any]) -> dict[str, Any]:
     """The options of a verb under click's parameter names; raises UsageError for one that the verb does not have.
 
-    A second pass over its own result changes nothing, since click may look a verb up more than once.
+    A second pass over its own result changes nothing, since click may look a verb up more than once. The table of a
+    group holds one for each of its verbs, `[key.new]` say.
     """
+    if isinstance(command, click.Group):
+        for word, table in options.items():
+            if word not in command.commands or not isinstance(table, dict):
+                raise UsageError(f"{FILE} sets {word!r} for {command.name}, {hint(word, list(command.commands))}")
+        return {word: by_parameter(command.commands[word], spelled(table)) for word, table in options.items()}
     declared = [p for p in command.params if isinstance(p, click.Option) and p.name]
     names = {p.name: p.name for p in declared} | {spelling(p): p.name for p in declared}
     for name in options:

@@ -11,7 +11,7 @@ import click
 from edgellm import __version__
 from edgellm.cli.configuration import by_parameter, configured, hint
 from edgellm.cli.stopping import STOP, Stopped, say_stopped
-from edgellm.cli.verb import EXIT_CODES, Verb
+from edgellm.cli.verb import EXIT_CODES, Verb, VerbGroup
 from edgellm.errors import EdgellmError, UsageError
 
 VERBS = {
@@ -24,6 +24,8 @@ VERBS = {
     "tokenize": "exact token ids, and what the engine's own vocabulary would give",
     "run": "one answer in the terminal, or a small chat",
     "serve": "OpenAI-compatible server",
+    "key": "make, list and revoke the keys of a server",
+    "audit": "check a server's audit log",
     "bench": "engine speed as llama-bench defines it",
     "synth": "a GGUF of a model's true shape with random weights, for its speed and memory",
     "clean": "remove old steps from the work folder",
@@ -37,7 +39,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: Verb = getattr(import_module(f"edgellm.cli.{cmd_name}"), cmd_name)
+        command: Verb | VerbGroup = getattr(import_module(f"edgellm.cli.{cmd_name}"), cmd_name)
         command.read_environment()
         if ctx and ctx.default_map and cmd_name in ctx.default_map:
             ctx.default_map[cmd_name] = by_parameter(command, ctx.default_map[cmd_name])

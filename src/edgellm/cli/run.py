@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgellm.cli.loading_options import Loading, loading_options
 from edgellm.cli.progress import progress_on_stderr
 from edgellm.cli.stopping import STOP
-from edgellm.cli.verb import LOADABLE, Verb, context_option, json_option, threads_option
+from edgellm.cli.verb import LOADABLE, Verb, context_option, json_option
 
 if TYPE_CHECKING:
     from edgellm.inference.chat import Delta, Message, SamplingOptions, Usage
@@ -70,11 +71,11 @@ class Answer:
 )
 @click.option("--lora", metavar="PATH", help="LoRA adapter to answer with: a PEFT folder, or a GGUF made of one.")
 @context_option
-@threads_option
+@loading_options
 @json_option
 def run(
     target: str, prompt: str | None, system: str | None, max_tokens: int | None, temperature: float | None,
-    seed: int | None, lora: str | None, context: int, threads: int, as_json: bool,
+    seed: int | None, lora: str | None, context: int, loading: Loading, as_json: bool,
 ) -> None:  # fmt: skip
     """Answer a prompt in the terminal, streamed; without a prompt, chat.
 
@@ -86,7 +87,6 @@ def run(
 
     from edgellm.build.adapters import adapter_files
     from edgellm.build.opening import open_target
-    from edgellm.engines.protocol import RuntimeOptions
     from edgellm.errors import UsageError
     from edgellm.inference.advice import advised_sampling
     from edgellm.inference.chat import Message
@@ -100,8 +100,10 @@ def run(
             files = adapter_files({lora: Path(lora)} if lora else {}, target, progress)
             model = open_target(target, progress)
             with progress.work(f"load {model.name}"):
-                options = RuntimeOptions(context, 1, threads, adapters=files)
+                options = loading.options(context, adapters=files)
                 chat = opened.enter_context(open_chat(model, options, adapter=lora))
+        if not as_json:
+            click.echo(f"loaded {model.name}: {chat.scheduler.info.setup}", err=True)
         sampling = replace(advised_sampling(model), seed=seed)
         if temperature is not None:
             sampling = replace(sampling, temperature=temperature)

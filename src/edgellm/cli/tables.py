@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
@@ -47,6 +48,18 @@ def print_recipes(recipes: Sequence[Recipe]) -> None:
 def device_cells(device: Device) -> tuple[str, ...]:
     """One class of machines under the headings of `DEVICES`."""
     return device.name, device.title, f"{device.memory_bytes >> 30} GiB", f"{device.usable_share:.0%}"
+
+
+def print_keys(keys: Sequence[Mapping[str, object]]) -> None:
+    """Records of keys; what has no limit stays empty."""
+    heads = ("name", "created", "expires", "requests/min", "at once", "tokens/min")
+    parts = ("name", "created", "expires", "requests_per_minute", "concurrent_requests", "output_tokens_per_minute")
+    table = Table(*heads, box=None, pad_edge=False)
+    for key in keys:
+        values = {part: "" if key[part] is None else str(key[part]) for part in parts}
+        dates = {part: values[part][:10] for part in ("created", "expires")}
+        table.add_row(*map(escape, (values | dates).values()))
+    Console().print(table)
 
 
 def print_devices(devices: Sequence[Device]) -> None:

@@ -52,7 +52,7 @@ class Verb(click.Command):
     def read_environment(self) -> None:
         """Let each option come from the environment too, by the name that it has on the command line."""
         for option in self.options:
-            option.envvar = f"EDGELLM_{self.name}_{spelling(option)}".upper()
+            option.envvar = f"EDGELLM_{self.name}_{spelling(option)}".replace(" ", "_").upper()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.arguments:
@@ -64,6 +64,22 @@ class Verb(click.Command):
         with formatter.section("Examples"):
             for line in self.examples:
                 formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class VerbGroup(click.Group):
+    """Verbs of two words, `key new` say, which is the full name of each; under the second word they are found here."""
+
+    def __init__(self, name: str, verbs: Sequence[Verb], what: str) -> None:
+        by_word: dict[str, click.Command] = {str(verb.name).removeprefix(f"{name} "): verb for verb in verbs}
+        super().__init__(name, by_word, help=what, subcommand_metavar="VERB ...")
+
+    @property
+    def verbs(self) -> Sequence[Verb]:
+        return [verb for verb in self.commands.values() if isinstance(verb, Verb)]
+
+    def read_environment(self) -> None:
+        for verb in self.verbs:
+            verb.read_environment()
 
 
 def spelling(option: click.Option) -> str:

@@ -10,9 +10,15 @@ from edgellm.engines.protocol import Runtime, RuntimeOptions
 from edgellm.errors import UsageError
 
 RUNTIMES = {
-    "gguf": "edgellm.engines.gguf.runtime",
+    "gguf": "edgellm.engines.gguf.opening",
     "onnx": "edgellm.engines.onnx.runtime",
 }
+SIZES = {"gguf": "edgellm.engines.gguf.placement", "onnx": "edgellm.engines.onnx.folder"}
+
+
+def memory_bytes(engine: str, artifact: Path, options: RuntimeOptions) -> int:
+    """About how much memory a model takes once it is loaded, from its headers; raises BadInput for a bad file."""
+    return cast(int, import_module(SIZES[engine]).memory_bytes(artifact, options))
 
 
 def open_runtime(engine: str, artifact: Path, options: RuntimeOptions) -> Runtime:

@@ -10,3 +10,7 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS has no affinity
+
+
+def threads_in_words(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"

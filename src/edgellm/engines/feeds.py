@@ -31,6 +31,23 @@ def checked_ids(feeds: Sequence[Feed], held: Sequence[int], info: RuntimeInfo) -
     return _token_array(flat, info.vocab_tokens)
 
 
+def check_prompts(prompts: Sequence[Sequence[int]], info: RuntimeInfo) -> None:
+    """Raises UsageError as `Runtime.embed` promises."""
+    if not info.embedding_width:
+        raise UsageError(
+            "this model gives no embeddings: its file does not say how to pool them; take an embedding model"
+        )
+    for place, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise UsageError(f"text {place} has no tokens, so there is nothing to embed; leave it out")
+        if len(prompt) > info.context_tokens:
+            raise UsageError(
+                f"text {place} has {len(prompt)} tokens, but the context holds {info.context_tokens}; "
+                "shorten it or start with a larger --context"
+            )
+        _token_array(list(prompt), info.vocab_tokens)
+
+
 def check_number(sequence: int, sequences: int) -> None:
     """Raises UsageError unless `sequence` names one of the `sequences` that the runtime was opened with."""
     if not 0 <= sequence < sequences:

@@ -31,8 +31,14 @@ class RuntimeInfo:
     can_cut: bool  # whether `keep` can drop the tail of a sequence (recurrent models cannot)
     batch_invariant: bool  # whether a sequence gets the same logits whatever other sequences a step feeds
     build: str  # engine and version, for result files
+    setup: str = field(default="", kw_only=True)  # in words: context, KV cache, what computes
     # Names of the LoRA adapters that a feed may ask for.
     adapters: tuple[str, ...] = field(default=(), kw_only=True)
+    # Whether what follows stays the same, where it is `batch_invariant`, when tokens that were fed one by one are kept
+    # as part of the next prompt instead of being read again with it.
+    answers_reusable: bool = field(default=True, kw_only=True)
+    # What must agree between the runtime that saves a sequence and the one that restores it, as 64 hex digits.
+    state_digest: str = field(default="0" * 64, kw_only=True)
     # Whether `embed` gives vectors, and of how many numbers.
     embedding_width: int = field(default=0, kw_only=True)
 
@@ -57,7 +63,8 @@ class Runtime(Protocol):
         """Append each feed's ids to its sequence in one pass and give logits, one float32 array a feed.
 
         Shapes: (0, vocab_tokens) for "none", (1, vocab_tokens) for "last", (len(ids), vocab_tokens) for "all".
-        Row i is the distribution of the token after ids[i]. The caller owns the arrays.
+        Row i is the distribution of the token after ids[i]. The arrays are the runtime's own and hold until it
+        is told to do anything but `keep`: whoever wants them longer copies them, and nobody writes to them.
         Raises UsageError for an empty feed, a sequence number out of range or named twice, ids outside the
         vocabulary, more than `step_tokens` tokens, a sequence that would outgrow `context_tokens`, an unknown
         adapter or one with which the sequence was not begun: nothing has changed then.
@@ -87,7 +94,7 @@ class Runtime(Protocol):
     def restore(self, sequence: int, state: bytes) -> None:
         """Make a sequence hold what `save` gave, in place of what it held: as many tokens, with the same adapter.
 
-        Raises BadInput for bytes that are not such a state: the sequence is empty then.
+        Raises BadInput for bytes that are not such a state, whatever they are: the sequence is empty then.
         """
         ...
 

@@ -27,6 +27,8 @@ class Request:
     adapter: str | None = None  # the LoRA adapter to answer with
     user: str = ""  # who asks: the scheduler is fair between users, and first come first served within one
     cache_scope: str = ""  # prompts that were computed are only ever reused within one scope
+    # Where a later prompt is likely to go another way, in tokens: before what asks for the answer, for one.
+    checkpoints: tuple[int, ...] = ()
     top_logprobs: int | None = None  # how many likely tokens to tell beside each drawn one; None: no log probabilities
     constraint: Constraint | None = None  # what the answer must look like
 
@@ -89,7 +91,7 @@ class Generation:
             if isinstance(item, End):
                 self._items.put(item)  # so that iterating once more ends as well
                 if item.error is not None:
-                    raise item.error
+                    raise item.error.again()
                 return
             yield item.token if isinstance(item, TokenLogprob) else item
 

@@ -11,12 +11,14 @@ from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import UsageError
 from edgellm.inference.answer import AnswerReader, Continuation
 from edgellm.inference.chat import Delta, FinishReason, Message, SamplingOptions
+from edgellm.inference.constraint import Constraint
+from edgellm.inference.engine import EngineOrder, open_engine
 from edgellm.inference.generation import Generations, Request
-from edgellm.inference.scheduler import Scheduler
 from edgellm.inference.target import Target
 from edgellm.language.chat_template import ChatTemplate
-from edgellm.language.harmony import parser_for
+from edgellm.language.harmony import is_harmony, parser_for
 from edgellm.language.tokenizer import Tokenizer
+from edgellm.language.tool_dialect import TaggedParser, turns_for_template
 
 
 class LocalChat:
@@ -43,7 +45,8 @@ class LocalChat:
         stop: Sequence[str] = (),
     ) -> Generator[Delta, None, None]:
         """As `Chat.stream`. Raises what `prompt` and `Scheduler.submit` raise, later EngineFailed."""
-        request = self.request(self.prompt(messages), sampling, max_tokens)
+        ids = self.prompt(messages)
+        request = self.request(ids, sampling, max_tokens, checkpoints=self.checkpoints(ids, messages))
         reader = self.reader(request, stop)
         generation = self.scheduler.submit(request)
         try:
@@ -51,7 +54,8 @@ class LocalChat:
                 yield from reader.take(token)
                 if reader.stopped:
                     break
-            yield from reader.finish(cast(FinishReason, generation.finish_reason or "stop"))
+            timing = generation.end.timing if generation.end else None
+            yield from reader.finish(cast(FinishReason, generation.finish_reason or "stop"), timing)
         finally:
             generation.cancel()
 
@@ -60,12 +64,19 @@ class LocalChat:
 
         Raises UsageError for a model without a chat template and for messages that the template refuses.
         """
-        if self.template is None:
-            raise UsageError(
-                "this model has no chat template, so it cannot hold a conversation; ask it for completions"
-            )
-        turns = [{"role": message.role, "content": message.content, **message.extra} for message in messages]
-        return self.template.encode(turns, self.tokenizer, add_generation_prompt=True, **arguments)
+        return self._encoded(messages, asks=True, **arguments)
+
+    def checkpoints(self, ids: Sequence[int], messages: Sequence[Message], **arguments: object) -> tuple[int, ...]:
+        """`Request.checkpoints` of the prompt `ids`, which `prompt` made of the same: where the last message ends.
+
+        The next turn begins with the same tokens up to there, whereas templates seldom write an answer into the
+        history as they asked for it. A model that can be cut needs none.
+        """
+        if self.scheduler.info.can_cut:
+            return ()
+        told = self._encoded(messages, asks=False, **arguments)
+        pairs = enumerate(zip(ids, told, strict=False))
+        return (next((place for place, (one, other) in pairs if one != other), min(len(ids), len(told))),)
 
     def text_prompt(self, text: str) -> list[int]:
         """Prompt ids of a text to go on from, with BOS where the model was trained with it."""
@@ -81,16 +92,33 @@ class LocalChat:
         *,
         ignore_eos: bool = False,
         adapter: str | None = None,
+        constraint: Constraint | None = None,
+        checkpoints: tuple[int, ...] = (),
     ) -> Request:
-        return Request(ids, sampling, max_tokens, self.tokenizer.stop_ids, ignore_eos, adapter or self.adapter)
+        """`constraint` is what `structured.constraint_for` makes of a request."""
+        stops, adapter = self.tokenizer.stop_ids, adapter or self.adapter
+        return Request(
+            ids, sampling, max_tokens, stops, ignore_eos, adapter, constraint=constraint, checkpoints=checkpoints
+        )
 
-    def reader(self, request: Request, stop: Sequence[str]) -> AnswerReader:
-        """Reads the answer to a conversation."""
-        return AnswerReader(partial(parser_for, self.tokenizer), request, stop)
+    def reader(self, request: Request, stop: Sequence[str], *, tools: bool = False) -> AnswerReader:
+        """Reads the answer to a conversation; `tools` says that the model was offered some."""
+        tagged = tools and not is_harmony(self.tokenizer)
+        return AnswerReader(partial(TaggedParser if tagged else parser_for, self.tokenizer), request, stop, tools=tools)
 
     def text_reader(self, request: Request, stop: Sequence[str]) -> AnswerReader:
         """Reads how a text goes on."""
         return AnswerReader(partial(Continuation, self.tokenizer, request.ids), request, stop)
+
+    def _encoded(self, messages: Sequence[Message], *, asks: bool, **arguments: object) -> list[int]:
+        """A conversation in the template's words; `asks` for an answer at its end."""
+        if self.template is None:
+            raise UsageError(
+                "this model has no chat template, so it cannot hold a conversation; ask it for completions"
+            )
+        turns = [{"role": message.role, "content": message.content, **message.extra} for message in messages]
+        told = turns_for_template(turns, self.template)
+        return self.template.encode(told, self.tokenizer, add_generation_prompt=asks, **arguments)
 
     def close(self, patience_s: float | None = None) -> bool:
         """End the scheduler, as `Scheduler.close`; the runtime is its opener's to close."""
@@ -105,19 +133,9 @@ class LocalChat:
 
 @contextmanager
 def open_chat(
-    target: Target, options: RuntimeOptions, *, max_waiting: int = 64, adapter: str | None = None
+    target: Target, options: RuntimeOptions, *, adapter: str | None = None
 ) -> Iterator[LocalChat]:  # fmt: skip
-    """Load a model for conversations, and free it at the end."""
+    """Load a model into this process for conversations, and free it at the end."""
     tokenizer, template = target.tokenizer(), target.chat_template()
-    runtime = target.open_runtime(options)
-    try:
-        chat = LocalChat(Scheduler(runtime, max_waiting=max_waiting), tokenizer, template, adapter=adapter)
-    except BaseException:
-        runtime.close()
-        raise
-    try:
-        yield chat
-    finally:
-        # Not where an interrupt ends the waiting: a model that still computes must not be freed.
-        chat.close()
-        runtime.close()
+    with open_engine(EngineOrder(target, options)) as scheduler:
+        yield LocalChat(scheduler, tokenizer, template, adapter=adapter)

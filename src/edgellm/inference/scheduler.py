@@ -1,48 +1,33 @@
-"""Continuous batching: one thread drives a Runtime; requests join and leave its steps at any time.
+"""Continuous batching: one thread drives a Runtime; requests join and leave between its steps at any time.
 
-Every step feeds the last token of each answer under way and, with the room that is left, a chunk of the
-prompts that still have to be read, first come first served. Where later work goes: prefix reuse decides in
-`_place` which sequence a request gets and how much it already holds; speculation feeds more than one token
-in `_compose` and takes more than one row in `_take`; fairness between users is the order in which `_admit`
-takes requests. Requests with different adapters share a step; the runtime keeps them apart.
+A turn has two halves. First one step feeds the last token of every answer under way (and what speculation guesses to
+come after it), and what is drawn from its logits is delivered. Then one step reads a piece of one prompt, as long as
+`pacing` finds that the answers can wait. The two never share a step: engines compute the sum of both in no less time.
+Whose request gets a place and whose prompt is read next is for `fair_queue` to say. Requests with different adapters
+share a step; the runtime keeps them apart.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-from edgellm.engines.protocol import Feed, Logits, Runtime, Wanted
-from edgellm.errors import EdgellmError, EngineFailed, PromptTooLong, QueueFull, UsageError
+from edgellm.engines.protocol import Logits, Runtime
+from edgellm.errors import EngineFailed, UsageError
+from edgellm.inference.admission import ServiceTime, check_request
+from edgellm.inference.answering import Answering
+from edgellm.inference.constraint import Constraint, Matcher
+from edgellm.inference.embedding_jobs import EmbeddingJobs
+from edgellm.inference.fair_queue import Shares
 from edgellm.inference.generation import End, Generation, Listener, Request, SchedulerState
-from edgellm.inference.sampling import Sampler, check_ranges
+from edgellm.inference.pacing import ReadingPace
+from edgellm.inference.places import Cache, Places
+from edgellm.inference.sampling import Sampler
+from edgellm.inference.scheduler_options import SchedulerOptions
+from edgellm.inference.stepping import Drafter, Stepper
 
 FAILURES_TO_DEATH = 3  # steps that fail one after the other before the engine is given up
-SMOOTHING = 0.2  # weight of the newest request in the running mean of service times
-
-
-@dataclass
-class _Active:
-    """A request that holds a sequence: `ids` is prompt and answer, of which the runtime holds `held`."""
-
-    generation: Generation
-    sequence: int
-    sampler: Sampler
-    ids: list[int]
-    limit: int  # of len(ids)
-    held: int = 0
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def decoding(self) -> bool:
-        return self.held == len(self.ids) - 1 and self.generation.completion_tokens > 0
-
-    def feed(self, ids: list[int], wanted: Wanted = "last") -> Feed:
-        return Feed(self.sequence, ids, wanted, self.generation.request.adapter)
 
 
 class Scheduler:
@@ -51,34 +36,43 @@ class Scheduler:
     def __init__(
         self,
         runtime: Runtime,
+        options: SchedulerOptions | None = None,
         *,
-        max_waiting: int = 64,
-        chunk_tokens: int = 512,
-        shared_chunk_tokens: int = 128,
+        matchers: Callable[[Constraint], Matcher] | None = None,
+        cache: Cache | None = None,
+        drafter: Drafter | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Starts the decode thread. Prompts are read `chunk_tokens` a step, or `shared_chunk_tokens` while
-        others are being answered, so that a long prompt slows them down but never stops them."""
+        """Starts the decode thread.
+
+        `matchers` makes what holds an answer to its constraint (without it a request with one is refused), `cache`
+        knows what sequences hold, `drafter` guesses tokens; `clock` gives seconds.
+        """
         self.info = runtime.info
+        # Called on the decode thread whenever what a step gave has been delivered.
+        self.after_turn: Callable[[], None] = lambda: None
         if self.info.sequences > self.info.step_tokens:
             raise UsageError(
                 f"{self.info.sequences} sequences need steps of as many tokens, but the engine takes "
                 f"{self.info.step_tokens}; ask for fewer"
             )
+        options = options or SchedulerOptions()
         self._runtime = runtime
-        self._max_waiting = max_waiting
-        self._chunk_tokens = chunk_tokens
-        self._shared_chunk_tokens = shared_chunk_tokens
-        self._condition = threading.Condition()  # guards _waiting, _free, _closing and _failure
-        self._waiting: deque[Generation] = deque()
-        # A heap: low numbers first keeps the running ones together, and engines compute neighbours at once.
-        self._free = list(range(self.info.sequences))
+        self._max_waiting = options.max_waiting
+        self._matchers = matchers
+        self._clock = clock
+        self._condition = threading.Condition()  # guards what other threads read or change: the next six
+        self._waiting: list[Answering] = []
+        self._places = Places(runtime, cache)
+        self._shares = Shares()
+        self._embeddings = EmbeddingJobs()
         self._closing = False
         self._failure: EngineFailed | None = None
-        self._running: list[_Active] = []  # touched by the decode thread alone
-        self._failures = 0
-        self._service_s = 0.0
-        self._steps = self._widest_step = self._failed_steps = 0
-        self._prompt_tokens = self._completion_tokens = 0
+        self._running: list[Answering] = []  # touched by the decode thread alone
+        self._reading: Answering | None = None  # whose prompt the last step read
+        self._service_time = ServiceTime()
+        pace = ReadingPace(options.stall_ms / 1000)
+        self._stepper = Stepper(runtime, self._places, self._shares, pace, drafter, clock)
         self._thread = threading.Thread(target=self._run, name="edgellm-decode", daemon=True)
         self._thread.start()
 
@@ -88,21 +82,26 @@ class Scheduler:
         Raises UsageError (PromptTooLong if no token would fit after the prompt), QueueFull, and EngineFailed
         if the engine is dead or the scheduler closed.
         """
-        self._check(request)
-        generation = Generation(request, listener, self._wake)
+        check_request(request, self.info)
+        answering = self._answering(request, listener)
         with self._condition:
-            if self._failure is not None:
-                raise self._failure
-            if self._closing:
-                raise EngineFailed("the scheduler is closed and takes no more requests; open the model again")
-            if len(self._waiting) >= len(self._free) + self._max_waiting:
-                raise QueueFull(
-                    f"{self.info.sequences} requests are being answered and {self._max_waiting} wait; try again later",
-                    self._retry_after_s(),
-                )
-            self._waiting.append(generation)
+            self._check_open()
+            if len(self._waiting) >= len(self._places.free) + self._max_waiting:
+                raise self._service_time.queue_full(self.info.sequences, self._max_waiting)
+            self._waiting.append(answering)
+            self._shares.enter(request.user)
             self._condition.notify()
-        return generation
+        return answering.generation
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> Logits:
+        """As `Runtime.embed`, a text between two steps. Raises QueueFull too, and EngineFailed as `submit`."""
+        with self._condition:
+            self._check_open()
+            if len(self._embeddings) > self._max_waiting:
+                raise self._service_time.queue_full(self.info.sequences, self._max_waiting)
+            result = self._embeddings.add(prompts)
+            self._condition.notify()
+        return result.result()
 
     @property
     def failure(self) -> EngineFailed | None:
@@ -110,15 +109,19 @@ class Scheduler:
         return self._failure
 
     def state(self) -> SchedulerState:
+        stepper = self._stepper
         return SchedulerState(
             sequences=self.info.sequences,
             running=len(self._running),
             waiting=len(self._waiting),
-            steps=self._steps,
-            widest_step=self._widest_step,
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._completion_tokens,
-            failed_steps=self._failed_steps,
+            steps=stepper.steps,
+            widest_step=stepper.widest_step,
+            prompt_tokens=stepper.prompt_tokens,
+            completion_tokens=stepper.completion_tokens,
+            failed_steps=stepper.failed_steps,
+            cached_tokens=stepper.cached_tokens,
+            drafted_tokens=stepper.drafted_tokens,
+            accepted_tokens=stepper.accepted_tokens,
         )
 
     def close(self, patience_s: float | None = None) -> bool:
@@ -138,29 +141,28 @@ class Scheduler:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check(self, request: Request) -> None:
-        check_ranges(request.sampling)
-        if not request.ids:
-            raise UsageError("the prompt is empty; give at least one token")
-        if len(request.ids) >= self.info.context_tokens:
-            raise PromptTooLong(
-                f"the prompt has {len(request.ids)} tokens, but the context of {self.info.context_tokens} "
-                "must hold prompt and answer; shorten the prompt or start with a larger --context"
-            )
-        if min(request.ids) < 0 or max(request.ids) >= self.info.vocab_tokens:
-            raise UsageError(f"the prompt holds token ids outside the vocabulary of {self.info.vocab_tokens}")
-        if request.adapter is not None and request.adapter not in self.info.adapters:
-            raise UsageError(f"there is no adapter {request.adapter!r} here; load it with --lora")
-        if request.max_tokens is not None and request.max_tokens < 1:
-            raise UsageError(f"max_tokens is {request.max_tokens}; it must be 1 or more")
+    def _answering(self, request: Request, listener: Listener | None) -> Answering:
+        """Raises UsageError for a constraint that cannot be held to: no answer is ever left unconstrained."""
+        matcher = None
+        if request.constraint is not None:
+            if self._matchers is None:
+                raise UsageError("this model cannot hold answers to a grammar; ask without one")
+            matcher = self._matchers(request.constraint)
+        ids = list(request.ids)
+        room = self.info.context_tokens - len(ids)
+        limit = len(ids) + (room if request.max_tokens is None else min(room, request.max_tokens))
+        generation = Generation(request, listener, self._wake)
+        return Answering(generation, Sampler(request.sampling, ids), matcher, ids, limit, self._clock())
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise self._failure.again()
+        if self._closing:
+            raise EngineFailed("the scheduler is closed and takes no more requests; open the model again")
 
     def _wake(self) -> None:
         with self._condition:
             self._condition.notify()
-
-    def _retry_after_s(self) -> int:
-        """A place frees about every mean service time / places."""
-        return max(1, min(60, math.ceil(self._service_s / self.info.sequences)))
 
     # From here on everything runs on the decode thread.
 
@@ -169,8 +171,9 @@ class Scheduler:
             while self._wait_for_work():
                 self._drop_cancelled()
                 self._admit()
-                if batch := self._compose():
-                    self._step(batch)
+                self._answer()
+                self._read()
+                self._embeddings.work(self._runtime)
             self._end_all(EngineFailed("the scheduler was closed before the answer was complete; ask again"))
         except BaseException as fault:  # a fault of ours must not leave anyone waiting for ever
             self._die(EngineFailed(f"the scheduler stopped on {type(fault).__name__}: {fault}; start it again"))
@@ -178,106 +181,71 @@ class Scheduler:
 
     def _wait_for_work(self) -> bool:
         with self._condition:
-            self._condition.wait_for(lambda: self._closing or self._waiting or self._running)
+            self._condition.wait_for(lambda: self._closing or self._waiting or self._running or self._embeddings)
             return not self._closing
 
     def _drop_cancelled(self) -> None:
-        for active in [a for a in self._running if a.generation.cancelled]:
-            self._finish(active, End("cancelled"))
+        dropped = [a for a in self._running if a.generation.cancelled]
+        for answering in dropped:
+            self._finish(answering, End("cancelled", timing=answering.timing(self._clock())))
         with self._condition:
-            dropped = [g for g in self._waiting if g.cancelled]
-            for generation in dropped:
-                self._waiting.remove(generation)
-        for generation in dropped:
-            generation.deliver(End("cancelled"))
+            waiting = [a for a in self._waiting if a.generation.cancelled]
+            for answering in waiting:
+                self._waiting.remove(answering)
+                self._shares.leave(answering.user)
+        for answering in waiting:
+            answering.generation.deliver(End("cancelled"))
+        if dropped or waiting:
+            self.after_turn()
 
     def _admit(self) -> None:
-        """Give waiting requests the free sequences, first come first served."""
-        while True:
-            with self._condition:
-                if not (self._waiting and self._free):
-                    return
-                generation, sequence = self._waiting.popleft(), heapq.heappop(self._free)
-                active = self._place(generation, sequence)
-                self._running.append(active)
-            try:
-                self._runtime.keep(sequence, active.held)
-            except EdgellmError as error:
-                self._fail([active], error)
-
-    def _place(self, generation: Generation, sequence: int) -> _Active:
-        request = generation.request
-        room = self.info.context_tokens - len(request.ids)
-        answer = room if request.max_tokens is None else min(room, request.max_tokens)
-        ids = list(request.ids)
-        return _Active(generation, sequence, Sampler(request.sampling), ids, len(ids) + answer)
-
-    def _compose(self) -> list[tuple[_Active, Feed]]:
-        """What the next step feeds: one token for every answer, then prompts as far as the room goes."""
-        answers = [a for a in self._running if a.decoding]
-        batch = [(a, a.feed(a.ids[a.held :])) for a in answers]
-        room = self._shared_chunk_tokens if answers else self._chunk_tokens
-        room = min(room, self.info.step_tokens - len(batch))
-        for active in self._running:
-            if active.decoding or room == 0:
-                continue
-            rest = active.ids[active.held :]
-            chunk = rest[: _chunk_length(len(rest), room, bool(batch))]
-            if not chunk:
-                continue
-            batch.append((active, active.feed(chunk, "last" if len(chunk) == len(rest) else "none")))
-            room -= len(chunk)
-        return batch
-
-    def _step(self, batch: list[tuple[_Active, Feed]]) -> None:
-        try:
-            rows = self._runtime.step([feed for _, feed in batch])
-        except EdgellmError as error:
-            self._failed_steps += 1
-            self._fail([active for active, _ in batch], error)
+        """Give free sequences to waiting requests."""
+        if not self._waiting:
             return
-        self._failures = 0
-        self._steps += 1
-        self._widest_step = max(self._widest_step, len(batch))
-        for (active, feed), logits in zip(batch, rows, strict=True):
-            if not active.decoding:
-                self._prompt_tokens += len(feed.ids)
-            active.held += len(feed.ids)
-            if len(logits):
-                self._take(active, logits)
-
-    def _take(self, active: _Active, logits: Logits) -> None:
-        """Draw the next token of one answer from logits of shape (1, vocab_tokens)."""
-        request = active.generation.request
-        try:
-            token = active.sampler.draw(logits[-1])
-        except EngineFailed as error:
-            self._finish(active, End("failed", error))
-            return
-        active.ids.append(token)
-        self._completion_tokens += 1
-        active.generation.deliver(token)
-        if token in request.stop_ids and not request.ignore_eos:
-            self._finish(active, End("stop"))
-        elif len(active.ids) >= active.limit:
-            self._finish(active, End("length"))
-
-    def _finish(self, active: _Active, end: End) -> None:
-        served_s = time.monotonic() - active.since
-        self._service_s += SMOOTHING * (served_s - self._service_s) if self._service_s else served_s
         with self._condition:
-            self._running.remove(active)
-            heapq.heappush(self._free, active.sequence)
-        active.generation.deliver(end)
+            while self._waiting and self._places.free:
+                answering = self._waiting.pop(self._shares.turn([a.work for a in self._waiting]))
+                answering.sequence = self._places.take(answering.request)
+                answering.admitted_at = self._clock()
+                self._running.append(answering)
 
-    def _fail(self, affected: list[_Active], error: EdgellmError) -> None:
-        """End the requests that a failed call was for; after several in a row give the engine up."""
-        failure = EngineFailed(f"the engine failed while it answered: {error}")
-        for active in affected:
-            self._finish(active, End("failed", failure))
-        self._failures += 1
-        if self._failures >= FAILURES_TO_DEATH:
-            self._die(EngineFailed(f"the engine failed {self._failures} times in a row, last with: {error}"))
+    def _answer(self) -> None:
+        answers = [a for a in self._running if a.decoding]
+        if answers:
+            self._finish_ended(answers, self._stepper.answer(answers))
+
+    def _read(self) -> None:
+        prompts = [a for a in self._running if not a.decoding]
+        if prompts:
+            current = prompts.index(self._reading) if self._reading in prompts else None
+            self._reading = prompts[self._shares.turn([a.work for a in prompts], current)]
+            end = self._stepper.read(self._reading, beside_answers=len(prompts) < len(self._running))
+            self._finish_ended([self._reading], [end])
+
+    def _finish_ended(self, stepped: Sequence[Answering], ends: Sequence[End | None]) -> None:
+        """Finish those that have an end; after several failures in a row give the engine up."""
+        for answering, end in zip(stepped, ends, strict=True):
+            if end is not None:
+                self._finish(answering, end)
+        failures = self._stepper.failures
+        if len(failures) >= FAILURES_TO_DEATH:
+            self._die(EngineFailed(f"the engine failed {len(failures)} times in a row, last with: {failures[-1]}"))
+        self.after_turn()
+
+    def _finish(self, answering: Answering, end: End) -> None:
+        self._service_time.note(self._clock() - answering.admitted_at)
+        if end.reason == "failed":
+            self._places.empty(answering.sequence)
+        elif answering.begun_at is not None:
+            self._places.remember(answering.sequence, answering.ids[: answering.held], answering.request)
+        self._release(answering)
+        answering.generation.deliver(end)
+
+    def _release(self, answering: Answering) -> None:
+        with self._condition:
+            self._running.remove(answering)
+            self._shares.leave(answering.user)
+            self._places.give_back(answering.sequence)
 
     def _die(self, failure: EngineFailed) -> None:
         with self._condition:
@@ -285,24 +253,15 @@ class Scheduler:
         self._end_all(failure)
 
     def _end_all(self, failure: EngineFailed) -> None:
-        for active in list(self._running):
-            self._finish(active, End("failed", failure))
+        for answering in list(self._running):
+            self._release(answering)
+            answering.generation.deliver(End("failed", failure, answering.timing(self._clock())))
         with self._condition:
             waiting = list(self._waiting)
             self._waiting.clear()
-        for generation in waiting:
-            generation.deliver(End("failed", failure))
-
-
-def _chunk_length(rest: int, room: int, can_wait: bool) -> int:
-    """How many of the `rest` tokens of a prompt go into a step that has room for `room`.
-
-    A prompt is never cut so that one token stands alone: engines compute a single token in another way than
-    several, and where a prompt is cut depends on who else is being served. It waits for the next step instead,
-    unless this one would be empty: steps of under three tokens leave no choice.
-    """
-    fits = min(rest, room)
-    taken = fits - 1 if rest - fits == 1 else fits
-    if taken > 1 or taken == rest:
-        return taken
-    return 0 if can_wait else fits
+            self._embeddings.end(failure)
+            for answering in waiting:
+                self._shares.leave(answering.user)
+        for answering in waiting:
+            answering.generation.deliver(End("failed", failure))
+        self.after_turn()

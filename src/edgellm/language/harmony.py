@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 HeaderPart = Literal["role", "channel", "type", "body"]  # of a message
+Reading = Literal["mark", "header", "content", "reasoning", "call"]
 MARKS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
 ROLES = ("assistant", "user", "system", "developer", "tool")
 NOBODY = (*ROLES, "all", "")  # recipients that are no tools
@@ -78,6 +79,11 @@ Event = Reasoning | Content | ToolCall | ToolArguments | Ended
 class ReplyParser(Protocol):
     """Token ids of one answer in, events out. After `Ended` further ids give nothing."""
 
+    @property
+    def reading(self) -> Reading:
+        """What the last token was part of, even where it gave no event yet (half a character)."""
+        ...
+
     def feed(self, token: int) -> list[Event]: ...
 
     def finish(self) -> list[Event]:
@@ -102,6 +108,10 @@ class PlainParser:
         self._stops = tokenizer.stop_ids
         self._text = StreamingDetokenizer(tokenizer)
         self._over = False
+
+    @property
+    def reading(self) -> Reading:
+        return "mark" if self._over else "content"
 
     def feed(self, token: int) -> list[Event]:
         if self._over:
@@ -137,10 +147,19 @@ class HarmonyParser:
         self._sink: Callable[[str], Event] | None = None  # what a body's text becomes; None inside a header
         self._calls = 0
         self._over = False
+        self._is_special = tokenizer.is_special
+        self._at_mark = False  # whether the last token was special
+
+    @property
+    def reading(self) -> Reading:
+        if self._at_mark or self._sink is None:
+            return "mark" if self._at_mark else "header"
+        return "reasoning" if self._sink is Reasoning else "content" if self._sink is Content else "call"
 
     def feed(self, token: int) -> list[Event]:
         if self._over:
             return []
+        self._at_mark = self._is_special(token)
         events = self._take(self._text.feed(token))
         if token in self._stops:
             events += self._end("stop")

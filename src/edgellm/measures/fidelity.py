@@ -59,8 +59,9 @@ def predictions(runtime: Runtime, inputs: Sequence[int]) -> Logits:
     runtime.keep(0, 0)
     parts = []
     for i in range(0, len(inputs), runtime.info.step_tokens):
-        parts += runtime.step([Feed(0, inputs[i : i + runtime.info.step_tokens], "all")])
-    return log_softmax(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        (logits,) = runtime.step([Feed(0, inputs[i : i + runtime.info.step_tokens], "all")])
+        parts.append(log_softmax(logits))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def compare(

@@ -31,6 +31,7 @@ class Outcome:
     error: str = ""
     prompt: str = ""  # text, for logs that were told to keep it
     answer: str = ""
+    person: str = ""  # on whose behalf the caller asked, where it says so
 
 
 Observer = Callable[[Outcome], None]

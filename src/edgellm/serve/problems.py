@@ -8,10 +8,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgellm.errors import EdgellmError, PromptTooLong, QueueFull, UsageError
-from edgellm.records.openai import ErrorBody, ErrorDetail
+from edgellm.errors import EdgellmError, EngineRestarting, GrammarStuck, PromptTooLong, QueueFull, TimeLimit, UsageError
+from edgellm.records.openai.base import ErrorBody, ErrorDetail
 
 INVALID = "invalid_request_error"
+CLIENT_GONE = 499  # nobody reads this status; it is what nginx logs for the case
 
 
 class Problem(Exception):
@@ -42,6 +43,13 @@ def problem_of(error: EdgellmError, param: str | None = None) -> Problem:
     if isinstance(error, QueueFull):
         headers = {"Retry-After": str(error.retry_after_s)}
         return Problem(429, message, kind="rate_limit_error", code="queue_full", headers=headers)
+    if isinstance(error, EngineRestarting):
+        headers = {"Retry-After": str(error.retry_after_s)}
+        return Problem(503, message, kind="server_error", code="engine_restarting", headers=headers)
+    if isinstance(error, GrammarStuck):  # a schema that nothing fulfils: it refers to itself alone, say
+        return Problem(400, message, code="unsatisfiable_schema")
+    if isinstance(error, TimeLimit):
+        return Problem(504, message, kind="server_error", code="time_limit_exceeded")
     if isinstance(error, PromptTooLong):
         return Problem(400, message, param=param, code="context_length_exceeded")
     if isinstance(error, UsageError):
@@ -52,6 +60,11 @@ def problem_of(error: EdgellmError, param: str | None = None) -> Problem:
 async def on_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
+
+
+async def on_client_gone(_: Request, __: Exception) -> Response:
+    """The client left before its request had come; nobody reads this."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def on_fault(_: Request, error: Exception) -> Response:

@@ -1,83 +1,137 @@
-"""Answers on the event loop: items come from the decode thread by callback, deltas leave by `async for`."""
+"""The answers to one HTTP request on the event loop: items come from an engine's thread, deltas leave in batches."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from pydantic import BaseModel
 from starlette.types import Receive
 
-from edgellm.errors import EdgellmError
+from edgellm.errors import EdgellmError, TimeLimit
 from edgellm.inference.answer import AnswerReader
-from edgellm.inference.chat import Delta
-from edgellm.inference.generation import End, Generation, Item, Request
-from edgellm.inference.scheduler import Scheduler
-from edgellm.serve.problems import problem_of
+from edgellm.inference.chat import Delta, Usage
+from edgellm.inference.generation import End, Generation, Generations, Item, Request
+from edgellm.serve.account import Account
+from edgellm.serve.mailbox import Mailbox
 
-DONE = b"data: [DONE]\n\n"
+Batch = list[tuple[int, Delta]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generation and what reads its tokens; `prompt` counts the prompts of the HTTP request, which may each be
+    answered several times."""
+
+    request: Request
+    reader: AnswerReader
+    prompt: int = 0
 
 
 class Answers:
-    """The answers to one HTTP request (several where it holds several prompts), until the client goes away.
+    """The answers to one HTTP request, until the client goes away.
 
-    Nothing polls: the decode thread wakes the loop for each item, and the server wakes `receive` when the
-    connection ends, which cancels what is under way.
+    Nothing polls: an engine's thread wakes the loop, and the server wakes `receive` when the connection ends, which
+    cancels what is under way.
     """
 
-    def __init__(self, receive: Receive, scheduler: Scheduler, pairs: Sequence[tuple[Request, AnswerReader]]) -> None:
-        """Submit every request, or none; raises what `Scheduler.submit` raises."""
+    def __init__(self, receive: Receive, scheduler: Generations, jobs: Sequence[Job], account: Account) -> None:
+        """Submit every request, or none; raises what `Generations.submit` raises."""
         self.abandoned = False
-        self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[tuple[int, Item]] = asyncio.Queue()
-        self._readers = [reader for _, reader in pairs]
+        self._account = account
+        self._box: Mailbox[tuple[int, Item]] = Mailbox()
+        self._readers = [job.reader for job in jobs]
+        self._open = set(range(len(jobs)))
         self._generations: list[Generation] = []
         try:
-            for index, (request, _) in enumerate(pairs):
-                self._generations.append(scheduler.submit(request, partial(self._hand_over, index)))
+            for index, job in enumerate(jobs):
+                self._generations.append(scheduler.submit(job.request, partial(self._hand_over, index)))
         except EdgellmError:
             self._cancel()
             raise
-        self._watcher = self._loop.create_task(self._watch(receive))
+        loop = asyncio.get_running_loop()
+        self._watcher = loop.create_task(self._watch(receive))
+        left_s = account.left_s
+        self._alarm = None if left_s is None else loop.call_later(left_s, self._expire)
 
-    async def deltas(self) -> AsyncIterator[tuple[int, Delta]]:
-        """(index of the prompt, delta) as they come; ends early if the client is gone.
+    @property
+    def waiting(self) -> int:
+        """Items that have come and were not read yet."""
+        return self._box.waiting
+
+    async def batch(self) -> Batch:
+        """All deltas that have come, neighbours of one answer joined, once there are any; none when all have ended.
 
         Raises the EngineFailed with which a generation ended.
         """
-        open_answers = set(range(len(self._readers)))
-        while open_answers:
-            index, item = await self._items.get()
-            if index not in open_answers:
-                continue  # what was drawn after a stop string
-            reader = self._readers[index]
-            if isinstance(item, End):
-                open_answers.discard(index)
-                if item.error is not None:
-                    raise item.error
-                if item.reason in ("stop", "length"):
-                    for delta in reader.finish(item.reason):
-                        yield index, delta
-                continue
-            for delta in reader.take(item):
-                yield index, delta
-            if reader.stopped:
-                open_answers.discard(index)
-                self._generations[index].cancel()
-                for delta in reader.finish("stop"):
-                    yield index, delta
+        batch: Batch = []
+        while not batch and self._open:
+            items = await self._box.take()
+            if not items:
+                return []
+            for index, item in items:
+                batch += [(index, delta) for delta in self._read(index, item)]
+            batch = joined(batch)
+        return batch
+
+    def abandon(self, why: str) -> None:
+        """Nobody reads any more. The first reason counts."""
+        if self.abandoned:
+            return
+        self.abandoned = True
+        self._account.abandoned(why)
+        self._cancel()
+        self._box.close()
 
     def close(self) -> None:
         """Free the places of whatever is still under way."""
         self._watcher.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._cancel()
+
+    def cost(self, index: int) -> Usage:
+        """What an answer has taken that has not come to its end."""
+        generation = self._generations[index]
+        return Usage(generation.prompt_tokens, generation.completion_tokens)
+
+    def _read(self, index: int, item: Item) -> list[Delta]:
+        """The deltas of an item. The last ones come with the engine's own end, also where a stop string ended the
+        answer before: what was computed for it is only known then."""
+        reader = self._readers[index]
+        if isinstance(item, End):
+            self._open.discard(index)
+            if item.error is not None and not reader.stopped:
+                raise item.error
+            if item.reason == "cancelled" and not reader.stopped:
+                return []
+            return self._finished(reader, item)
+        self._account.first_token()
+        if reader.stopped:
+            return []
+        deltas = reader.take(item)
+        if reader.stopped:
+            self._generations[index].cancel()
+        return deltas
+
+    def _finished(self, reader: AnswerReader, end: End) -> list[Delta]:
+        if end.timing is not None:
+            self._account.timings.append(end.timing)
+        return reader.finish("length" if end.reason == "length" else "stop", end.timing)
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.abandoned = True
+        self.abandon("the client went away")
+
+    def _expire(self) -> None:
+        error = TimeLimit(
+            f"the request took longer than {self._account.max_time_s:g} s, which is the most that this server gives "
+            "one; ask for a shorter answer"
+        )
+        for index in self._open:
+            self._box.receive((index, End("failed", error)))
         self._cancel()
 
     def _cancel(self) -> None:
@@ -86,55 +140,42 @@ class Answers:
                 generation.cancel()
 
     def _hand_over(self, index: int, item: Item) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the server ends, and nobody reads any more
-            self._loop.call_soon_threadsafe(self._items.put_nowait, (index, item))
+        self._box.put((index, item))
 
 
-async def first_then_rest(
-    deltas: AsyncIterator[tuple[int, Delta]],
-) -> AsyncIterator[tuple[int, Delta]] | None:
-    """Wait for the first delta, so that a failure before it still gets a status of its own.
+def joined(batch: Batch) -> Batch:
+    """Deltas that wait together as few: each that only goes on with the same text of the same answer is one with it."""
+    if len(batch) < 2:
+        return batch
+    out: Batch = []
+    last: dict[int, int] = {}  # the place in `out` of each answer's last delta
+    for index, delta in batch:
+        at = last.get(index)
+        whole = None if at is None else join(out[at][1], delta)
+        if at is not None and whole is not None:
+            out[at] = (index, whole)
+        else:
+            last[index] = len(out)
+            out.append((index, delta))
+    return out
 
-    None if there is no delta, because the client has gone.
-    """
-    try:
-        first = await anext(deltas)
-    except StopAsyncIteration:
+
+def join(one: Delta, two: Delta) -> Delta | None:
+    """Both as one delta, if they are of one kind."""
+    if one.finish_reason or two.finish_reason or one.tools or two.tools:
+        return join_arguments(one, two)
+    if one.reasoning and two.reasoning and not one.content and not two.content:
+        return Delta(reasoning=one.reasoning + two.reasoning)
+    # Tokens that are told of stay beside the text that they spell.
+    if one.content and two.content and not one.reasoning and not two.reasoning and not one.logprobs + two.logprobs:
+        return Delta(content=one.content + two.content)
+    return None
+
+
+def join_arguments(one: Delta, two: Delta) -> Delta | None:
+    if one.finish_reason or two.finish_reason or len(one.tools) != 1 or len(two.tools) != 1:
         return None
-
-    async def both() -> AsyncIterator[tuple[int, Delta]]:
-        yield first
-        async for item in deltas:
-            yield item
-
-    return both()
-
-
-def event(record: BaseModel) -> bytes:
-    """One server-sent event. JSON escapes line ends, so one data line holds it."""
-    return f"data: {record.model_dump_json()}\n\n".encode()
-
-
-async def events(
-    answers: Answers,
-    deltas: AsyncIterator[tuple[int, Delta]],
-    chunk: Callable[[int, Delta], BaseModel],
-    opening: Sequence[BaseModel],
-    closing: Callable[[], Sequence[BaseModel]],
-) -> AsyncIterator[bytes]:
-    """The body of a streamed answer: opening chunks, one chunk a delta, closing chunks, [DONE].
-
-    A failure in the middle is sent as an error event, and no [DONE] follows it.
-    """
-    try:
-        for record in opening:
-            yield event(record)
-        async for index, delta in deltas:
-            yield event(chunk(index, delta))
-        for record in closing():
-            yield event(record)
-        yield DONE
-    except EdgellmError as error:
-        yield event(problem_of(error).body)
-    finally:
-        answers.close()
+    (begun,), (more,) = one.tools, two.tools
+    if more.id or more.name or more.index != begun.index:
+        return None
+    return Delta(tools=(replace(begun, arguments=begun.arguments + more.arguments),))

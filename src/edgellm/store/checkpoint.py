@@ -29,6 +29,7 @@ DTYPES = {
 HEADER_LIMIT_BYTES = 100_000_000  # the safetensors library's own limit
 # Files beside the weights that decide what a conversion yields: configuration, tokenizer, template.
 DECIDING_SUFFIXES = {".json", ".jsonl", ".jinja", ".model", ".txt"}
+POOLING_FILE = "1_Pooling/config.json"  # of sentence-transformers, for embedding models
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,11 @@ class Checkpoint:
         beside = {
             p for p in self.folder.iterdir() if p.is_file() and (p.suffix in DECIDING_SUFFIXES or p.name == "README.md")
         }
+        if (self.folder / POOLING_FILE).is_file():
+            beside.add(self.folder / POOLING_FILE)
         files = sorted(shards | beside)
-        return dict(zip([p.name for p in files], digest.of_files(files, on_progress), strict=True))
+        names = [p.relative_to(self.folder).as_posix() for p in files]
+        return dict(zip(names, digest.of_files(files, on_progress), strict=True))
 
     def digest(self, on_progress: Callable[[int, int], None] | None = None) -> str:
         """One digest over `digests()`: it changes with the weights, the configuration or the tokenizer."""
@@ -148,6 +152,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise BadInput(f"{folder} holds no model.safetensors; give a folder with the weights in safetensors files")
     if block := fp8.block_shape(config):
         tensors = with_scales(tensors, block)
+    if (folder / POOLING_FILE).is_file() and not any(name.startswith("model.") for name in tensors):
+        # Embedding models are mostly saved without the head, and so without this before the name of every tensor.
+        tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
     return Checkpoint(folder, config, tensors)
 
 

@@ -14,7 +14,7 @@ from edgellm.build.synth import Synthetic, synth
 from edgellm.cli.main import cli
 from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.imatrix import collect
-from edgellm.engines.gguf.runtime import open_runtime
+from edgellm.engines.gguf.opening import open_runtime
 from edgellm.engines.protocol import Feed, RuntimeOptions
 from edgellm.errors import BadRecipe, UsageError
 from edgellm.records.recipe import Recipe
@@ -85,9 +85,8 @@ def test_activations_stay_finite_and_every_layer_uses_its_experts(made: Syntheti
     with one_core():
         counts = {n: e.counts for n, e in collect(made.path, [ids]).entries.items() if n.endswith("down_exps.weight")}
         runtime = open_runtime(made.path, RuntimeOptions(context_tokens=256))
-        logits = runtime.step([Feed(0, ids[:64], "all")])[0]
+        assert np.isfinite(runtime.step([Feed(0, ids[:64], "all")])[0]).all()
         runtime.close()
-    assert np.isfinite(logits).all()
     assert len(counts) == 8
     for name, hits in counts.items():
         share = hits[hits > 0] / hits.sum()

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from edgellm.inference.answer import AnswerReader, Continuation
-from edgellm.inference.chat import Usage
-from edgellm.inference.generation import Request
+from edgellm.inference.chat import Delta, TokenLogprob, Usage
+from edgellm.inference.generation import Request, Timing
 from edgellm.language.harmony import parser_for
 from edgellm.language.tokenizer import Part, Tokenizer, load_tokenizer
 from tiny_checkpoints import TINY_JA
@@ -62,3 +62,43 @@ def test_a_tool_call_that_nobody_offered_ends_as_a_plain_stop(tokenizer: Tokeniz
     assert deltas == []
     assert reader.stopped
     assert reader.finish("stop")[-1].finish_reason == "stop"
+
+
+def read(tokenizer: Tokenizer, answer: str, stop: list[str]) -> tuple[list[int], list[Delta]]:
+    ids = tokenizer.encode_parts([Part(answer, True)])
+    reader = AnswerReader(partial(parser_for, tokenizer), Request([1, 2]), stop)
+    timing = Timing(0, 0, 0, cached_tokens=2)
+    items = [TokenLogprob(token, -float(n)) for n, token in enumerate(ids)]
+    return ids, [d for item in items for d in reader.take(item)] + reader.finish("length", timing)
+
+
+def test_log_probabilities_are_those_of_the_content_alone(tokenizer: Tokenizer) -> None:
+    analysis = "<|channel|>analysis<|message|>考える😀<|end|><|start|>assistant"
+    ids, deltas = read(tokenizer, analysis + "<|channel|>final<|message|>空は青い😀。<|return|>", [])
+    told = [each.token for delta in deltas for each in delta.logprobs]
+    assert told == ids[-1 - len(told) : -1]
+    assert tokenizer.decode(told) == "空は青い😀。" == "".join(delta.content for delta in deltas)
+    assert all(bool(delta.content) >= bool(delta.logprobs) for delta in deltas)
+
+
+def test_log_probabilities_end_before_a_stop_string(tokenizer: Tokenizer) -> None:
+    _, deltas = read(tokenizer, "<|channel|>final<|message|>空は青い。終わり。<|return|>", ["終わ"])
+    told = [each.token for delta in deltas for each in delta.logprobs]
+    assert tokenizer.decode(told) == "空は青い。" == "".join(delta.content for delta in deltas)
+
+
+def test_usage_tells_reasoning_and_what_was_cached(tokenizer: Tokenizer) -> None:
+    thought = tokenizer.encode("考える")
+    ids, deltas = read(tokenizer, "<|channel|>analysis<|message|>考える<|end|>", [])
+    assert deltas[-1].usage == Usage(2, len(ids), 2, len(thought))
+
+
+def test_an_offered_tool_s_call_is_told_piece_by_piece(tokenizer: Tokenizer) -> None:
+    call = '<|channel|>commentary to=functions.f<|constrain|>json<|message|>{"町":"京都"}<|call|>'
+    reader = AnswerReader(partial(parser_for, tokenizer), Request([1]), [], tools=True)
+    deltas = [d for token in tokenizer.encode_parts([Part(call, True)]) for d in reader.take(token)]
+    pieces = [piece for delta in deltas for piece in delta.tools]
+    assert (pieces[0].name, pieces[0].id[:5]) == ("f", "call_")
+    assert "".join(piece.arguments for piece in pieces) == '{"町":"京都"}'
+    assert {piece.index for piece in pieces} == {0}
+    assert reader.finish("stop")[-1].finish_reason == "tool_calls"

@@ -149,3 +149,33 @@ def test_logits_that_are_no_numbers_are_an_engine_failure(bad: float) -> None:
 def test_settings_outside_their_ranges_are_refused_by_name(options: SamplingOptions, name: str) -> None:
     with pytest.raises(UsageError, match=name):
         Sampler(options)
+
+
+def test_of_a_flat_distribution_exactly_the_nucleus_is_drawn_with_its_own_frequencies() -> None:
+    logits = (np.random.default_rng(2).standard_normal(20_000) * 0.5).astype(np.float32)
+    options = SamplingOptions(temperature=1.0, top_p=0.9, seed=3)
+    weights = np.exp(logits.astype(np.float64))
+    ranked = np.argsort(-weights, kind="stable")
+    mass = np.cumsum(weights[ranked]) / weights.sum()
+    kept = ranked[: int(np.searchsorted(mass, 0.9)) + 1]
+    ids, _ = candidates(logits, options)
+    assert ids is not None
+    assert abs(len(ids) - len(kept)) <= 2  # single precision
+    assert len(np.setxor1d(ids, kept)) <= 2
+    sampler = Sampler(options)
+    drawn = np.array([sampler.draw(logits) for _ in range(4_000)])
+    rank = np.empty(len(logits), int)
+    rank[ranked] = np.arange(len(logits))
+    assert rank[drawn].max() <= len(kept)
+    # By rank, in ten groups of equal chances.
+    counts, _ = np.histogram(mass[rank[drawn]] / mass[len(kept) - 1], bins=10, range=(0.0, 1.0))
+    assert chisquare(counts).pvalue > 1e-3
+
+
+def test_a_small_nucleus_of_a_flat_distribution_is_found_though_most_tries_miss_it() -> None:
+    logits = (np.random.default_rng(2).standard_normal(20_000) * 0.5).astype(np.float32)
+    options = SamplingOptions(temperature=1.0, top_p=0.02, seed=3)
+    ids, _ = candidates(logits, options)
+    assert ids is not None
+    sampler = Sampler(options)
+    assert {sampler.draw(logits) for _ in range(300)} <= set(ids.tolist())

@@ -6,13 +6,16 @@ import numpy as np
 
 from edgellm.engines.gguf.header import Header
 from edgellm.engines.gguf.loading import CELLS_STEP
+from edgellm.engines.gguf.types import tensor_type
 from edgellm.errors import BadInput
 
-F16_BYTES, F32_BYTES = 2, 4
+F32_BYTES = 4
 
 
-def cache_bytes(header: Header, context_tokens: int, sequences: int = 1) -> int:
-    """Bytes of an F16 KV cache of `sequences` × `context_tokens`, and of the F32 states of recurrent layers.
+def cache_bytes(
+    header: Header, context_tokens: int, sequences: int = 1, type_k: str = "f16", type_v: str = "f16"
+) -> int:  # fmt: skip
+    """Bytes of a KV cache of `sequences` × `context_tokens`, and of the F32 states of recurrent layers.
 
     llama.cpp rounds a sequence's cells up to a multiple of 256 and gives layers with a sliding window whole ones.
     Raises BadInput for a header that does not tell the shapes.
@@ -28,7 +31,8 @@ def cache_bytes(header: Header, context_tokens: int, sequences: int = 1) -> int:
     if not layers or (any(kv_heads) and not key + value):
         raise BadInput(f"{header.path} does not tell the shape of its attention; make the file again")
     cells = -(-context_tokens // CELLS_STEP) * CELLS_STEP
-    cache = sum(kv_heads) * (key + value) * cells * F16_BYTES
+    bits = key * tensor_type(type_k.upper()).bits_per_weight + value * tensor_type(type_v.upper()).bits_per_weight
+    cache = int(sum(kv_heads) * bits * cells / 8)
     return sequences * (cache + kv_heads.count(0) * state_bytes(header))
 
 

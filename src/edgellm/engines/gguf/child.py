@@ -12,7 +12,6 @@ import io
 import json
 import os
 import queue
-import re
 import resource
 import signal
 import subprocess
@@ -26,10 +25,10 @@ from types import TracebackType
 from typing import Any, NoReturn, cast
 
 from edgellm import errors
+from edgellm.engines.deaths import how_it_ended, telling_line
 from edgellm.errors import EngineFailed
 
 ANSWER = b"\x1e"
-TELLING = re.compile(r"assert|abort|error|fail|exception|terminate", re.IGNORECASE)
 
 
 class Child:
@@ -39,7 +38,7 @@ class Child:
         self.work = work
         self.last_lines: deque[str] = deque(maxlen=40)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             # Without this ggml starts a debugger to print a backtrace when it aborts.
             env=os.environ | {"GGML_NO_BACKTRACE": "1"},
@@ -101,27 +100,16 @@ class Child:
         return answer
 
     def telling_line(self) -> str:
-        """The last log line that speaks of a failure, else the last one; file names without folders."""
-        telling = [line for line in self.last_lines if TELLING.search(line)] or list(self.last_lines)
-        if not telling:
-            return "nothing"
-        return " ".join(re.sub(r"\S*/(?=[^/\s]+:\d+: )", "", telling[-1]).split())
+        return telling_line(self.last_lines)
 
     def _death(self) -> EngineFailed:
         assert self._process.stdout is not None
         for raw in self._process.stdout:
             self.last_lines.append(raw.decode("utf-8", "replace").strip())
         code = self._process.wait()
-        if code == -signal.SIGKILL:
-            return EngineFailed(
-                f"the process {self.work} was killed, most likely because memory ran out: free some, "
-                "or work on a machine with more"
-            )
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return EngineFailed(
-            f"the process {self.work} died ({name}), saying “{self.telling_line()}”: "
-            "check the file that was given, or choose another type"
-        )
+        killed = code == -signal.SIGKILL
+        advice = "free some, or work on a machine with more" if killed else "check the file, or choose another type"
+        return EngineFailed(f"the process {self.work} {how_it_ended(code, self.last_lines)}: {advice}")
 
 
 def serve(handle: Callable[[dict[str, Any], bytearray], Mapping[str, object]]) -> None:

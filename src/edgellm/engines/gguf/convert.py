@@ -12,6 +12,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as TensorType
 
+from edgellm.engines.gguf.pooling import pooling_type
 from edgellm.engines.gguf.tensor_data import Block, Planned, Progress, blocks_of, write_tensors
 from edgellm.engines.gguf.vocabulary import read_vocabulary
 from edgellm.errors import BadInput, EdgellmError, UsageError
@@ -38,6 +39,7 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
     source = open_checkpoint(checkpoint)
     family = family_of(source.architecture)
     family.check(source.config)
+    pooling = pooling_type(checkpoint)
     tensors = plan(source, family, matrix_type)
     vocabulary = read_vocabulary(checkpoint, family.sizes(source.config).vocab_tokens)
     with file_aside(out) as aside:
@@ -52,6 +54,8 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
                 add_general_metadata(writer, checkpoint, file_type)
                 try_to_write(writer)
             add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
+            if pooling is not None:
+                writer.add_pooling_type(pooling)
             with blamed_on(f"the tokenizer in {checkpoint}"):
                 vocabulary.write(writer)
                 writer.write_header_to_file()

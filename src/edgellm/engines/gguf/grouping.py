@@ -8,7 +8,7 @@ way, grouping the feeds cures it (`by_kind`); the measurements are in docs/desig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,13 @@ WIDEST_BRIDGE = 2
 PROBE_PIECES = (3, 35, 10)
 PROBE_TOKENS = sum(PROBE_PIECES)
 PROBE_WIDTHS = (2, 3, 5, 8)
+PROBE_SINGLES = 8
 
 
 def together(feeds: Sequence[Feed]) -> list[list[int]]:
-    """Everything in one decode: fastest."""
-    return [_by_sequence(feeds, range(len(feeds)))] if feeds else []
+    """Single tokens in one decode, longer feeds in another: llama.cpp would cut a mixture of them into more parts."""
+    singles, longer = _kinds(feeds)
+    return [group for group in (singles, longer) if group]
 
 
 def one_by_one(feeds: Sequence[Feed]) -> list[list[int]]:
@@ -44,14 +46,18 @@ def by_kind(feeds: Sequence[Feed]) -> list[list[int]]:
     llama.cpp cuts a decode into parts in which every sequence has as many tokens: a prompt beside an answer would
     be cut after its first token, and attention over one token adds up otherwise than over several.
     """
-    singles = [place for place, feed in enumerate(feeds) if len(feed.ids) == 1]
-    longer = [[place] for place, feed in enumerate(feeds) if len(feed.ids) > 1]
-    return [_by_sequence(feeds, singles), *longer] if singles else longer
+    singles, longer = _kinds(feeds)
+    return [*([singles] if singles else []), *([place] for place in longer)]
 
 
-def _by_sequence(feeds: Sequence[Feed], places: Iterable[int]) -> list[int]:
-    """llama.cpp computes sequences at once only where their numbers follow one another in the batch."""
-    return sorted(places, key=lambda place: feeds[place].sequence)
+def _kinds(feeds: Sequence[Feed]) -> tuple[list[int], list[int]]:
+    """The places of single tokens and of longer feeds, each in the order of their sequences.
+
+    llama.cpp computes sequences at once only where their numbers follow one another in the batch.
+    """
+    places = sorted(range(len(feeds)), key=lambda place: feeds[place].sequence)
+    singles = [place for place in places if len(feeds[place].ids) == 1]
+    return singles, [place for place in places if len(feeds[place].ids) > 1]
 
 
 def bridges(feeding: Sequence[int]) -> list[int]:
@@ -94,6 +100,12 @@ def company_is_harmless(runtime: GgufRuntime, adapter: str | None = None) -> boo
     return all(_same(pair, _single(runtime, width, adapter)) for width in sorted(widths))
 
 
+def answers_are_as_prompts(runtime: GgufRuntime, adapter: str | None = None) -> bool:
+    """Whether tokens that were fed one by one leave the same bits behind as a prompt that was fed whole."""
+    pieces = [PROBE_TOKENS - PROBE_SINGLES, *[1] * PROBE_SINGLES]
+    return _same(_prompt(runtime, [PROBE_TOKENS], adapter), _prompt(runtime, pieces, adapter))
+
+
 def _same(one: Logits, other: Logits) -> bool:
     return bool(np.array_equal(one, other))
 
@@ -101,7 +113,7 @@ def _same(one: Logits, other: Logits) -> bool:
 def _single(runtime: GgufRuntime, sequences: int, adapter: str | None) -> Logits:
     """Logits of one token that each of the first `sequences` sequences takes; NaN where they do not agree."""
     token = runtime.info.vocab_tokens // 2
-    rows = runtime.step([Feed(sequence, [token], adapter=adapter) for sequence in range(sequences)])
+    rows = [row.copy() for row in runtime.step([Feed(s, [token], adapter=adapter) for s in range(sequences)])]
     for sequence in range(sequences):
         runtime.keep(sequence, 0)
     return rows[0] if all(_same(rows[0], row) for row in rows) else rows[0] * np.nan
@@ -112,7 +124,7 @@ def _prompt(runtime: GgufRuntime, pieces: Sequence[int], adapter: str | None) ->
     ids = [(i * 7919) % runtime.info.vocab_tokens for i in range(1, sum(pieces) + 1)]
     rows, start = [], 0
     for length in pieces:
-        rows.append(runtime.step([Feed(0, ids[start : start + length], "all", adapter)])[0])
+        rows.append(runtime.step([Feed(0, ids[start : start + length], "all", adapter)])[0].copy())
         start += length
     runtime.keep(0, 0)
     return np.concatenate(rows)

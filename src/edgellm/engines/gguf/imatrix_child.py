@@ -19,7 +19,7 @@ from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import child, ggml_tensor, library, loading
 from edgellm.engines.gguf.batch import Batch
 from edgellm.engines.gguf.imatrix_file import Entry, Imatrix, write_imatrix
-from edgellm.engines.protocol import Feed
+from edgellm.engines.protocol import Feed, RuntimeOptions
 from edgellm.errors import BadInput, EngineFailed
 
 FEWEST_ROWS = 16  # dense products with fewer rows are not looked at
@@ -144,7 +144,7 @@ def collect(request: dict[str, Any], payload: bytearray) -> Mapping[str, object]
     ggml_tensor.check_layout()
     path, lengths = Path(request["model"]), request["lengths"]
     ids = np.frombuffer(payload, np.int32)
-    model = loading.load_model(path)
+    model = loading.load_model(loading.checked_header(path), RuntimeOptions())
     loading.check_model(path, model)
     check_ids(path, model, ids)
     collector = Collector(request["output_weight"])

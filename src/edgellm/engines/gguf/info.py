@@ -10,6 +10,7 @@ from typing import Any
 import llama_cpp
 
 from edgellm.engines.gguf import library
+from edgellm.engines.gguf.embedding import embedding_width
 from edgellm.engines.gguf.loading import metadata
 from edgellm.engines.protocol import RuntimeInfo
 
@@ -29,7 +30,8 @@ def can_cut(model: Any) -> bool:
 
 
 def info_of(
-    model: Any, context: Any, adapters: Mapping[str, Any], context_tokens: int, batch_invariant: bool = False
+    model: Any, context: Any, adapters: Mapping[str, Any], context_tokens: int, state_digest: str,
+    *, setup: str, batch_invariant: bool = False,
 ) -> GgufInfo:  # fmt: skip
     words = ctypes.create_string_buffer(256)
     llama_cpp.llama_model_desc(model, words, len(words))
@@ -43,7 +45,10 @@ def info_of(
         can_cut=can_cut(model),
         batch_invariant=batch_invariant or llama_cpp.llama_n_seq_max(context) == 1,
         build=library.build(),
+        setup=setup,
         adapters=tuple(adapters),
+        embedding_width=embedding_width(model),
+        state_digest=state_digest,
         size_bytes=llama_cpp.llama_model_size(model),
         parameters=llama_cpp.llama_model_n_params(model),
         description=words.value.decode("utf-8", "replace"),

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp
+from llama_cpp._ggml import libggml
 
 from edgellm.engines.cores import usable_cores
 from edgellm.engines.gguf import library
 from edgellm.engines.gguf.adapter_check import check_adapter
-from edgellm.engines.gguf.header import read_header
+from edgellm.engines.gguf.header import Header, read_header
 from edgellm.engines.gguf.soundness import check_model_file, unknown_architecture
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import BadInput, EngineFailed, UsageError
@@ -24,6 +25,8 @@ CACHE_TYPES = {
     "f32": 0, "f16": 1, "bf16": 30, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20,
 }  # fmt: skip
 FLOAT_CACHE_TYPES = ("f32", "f16", "bf16")
+ALL_LAYERS = -1  # for llama.cpp
+EXPERT_WEIGHTS = rb"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 SEQUENCES_LIMIT = 256  # LLAMA_MAX_SEQ
 CELLS_STEP = 256  # llama.cpp rounds the cells of a sequence up to this
 DEFAULT_CONTEXT_LIMIT = 4096  # some families declare ten million tokens: never allocate what nobody asked for
@@ -45,6 +48,13 @@ def check_options(options: GgufOptions) -> None:
         raise UsageError("context_tokens and threads cannot be negative; 0 chooses a default")
     if options.step_tokens < options.sequences or options.ubatch_tokens < 1:
         raise UsageError("step_tokens must be at least the number of sequences, and ubatch_tokens at least 1")
+    if options.gpu_layers and not llama_cpp.llama_supports_gpu_offload():
+        raise UsageError(
+            "this llama.cpp was built without support for a GPU, so it has no place for --gpu-layers; leave the option "
+            "out, or install a build of llama-cpp-python for your GPU"
+        )
+    if options.gpu_layers is not None and options.gpu_layers < 0:
+        raise UsageError(f"gpu_layers is {options.gpu_layers}; it must be 0 or more")
     for name in (options.type_k, options.type_v):
         if name not in CACHE_TYPES:
             raise UsageError(f"a KV cache cannot be of type {name!r}; it can be {', '.join(CACHE_TYPES)}")
@@ -55,18 +65,43 @@ def check_options(options: GgufOptions) -> None:
         )
 
 
-def load_model(artifact: Path) -> Any:
-    """The `llama_model *` of a GGUF file, which the caller frees.
+class BufferOverride(ctypes.Structure):
+    """llama_model_tensor_buft_override of llama.h."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def experts_in_memory() -> Any:
+    """A list that keeps the weights of experts where the processor is; it ends with an empty entry."""
+    libggml.ggml_backend_cpu_buffer_type.restype = ctypes.c_void_p
+    entry = BufferOverride(EXPERT_WEIGHTS, libggml.ggml_backend_cpu_buffer_type())
+    return (BufferOverride * 2)(entry, BufferOverride(None, None))
+
+
+def checked_header(artifact: Path) -> Header:
+    """The header of a model that llama.cpp can be given; raises BadInput and UsageError as `load_model`."""
+    if not artifact.is_file():
+        raise BadInput(f"there is no file at {artifact}; give the path of a .gguf file")
+    header = read_header(artifact)
+    check_model_file(header)
+    return header
+
+
+def load_model(header: Header, options: RuntimeOptions) -> Any:
+    """The `llama_model *` of a file whose header was checked; the caller frees it. `gpu_layers` None takes all.
 
     Raises BadInput if the file is missing or damaged, UsageError if it holds no model, UnknownFamily (one of these)
     if llama.cpp does not know its architecture.
     """
     library.start()
-    if not artifact.is_file():
-        raise BadInput(f"there is no file at {artifact}; give the path of a .gguf file")
-    check_model_file(read_header(artifact))
+    artifact = header.path
     library.log.clear()
     parameters = llama_cpp.llama_model_default_params()
+    if llama_cpp.llama_supports_gpu_offload():
+        parameters.n_gpu_layers = ALL_LAYERS if options.gpu_layers is None else options.gpu_layers
+        # Without a GPU they are in memory anyway, and naming the place would keep them from being repacked for speed.
+        overrides = experts_in_memory() if options.cpu_moe else None
+        parameters.tensor_buft_overrides = overrides and ctypes.addressof(overrides)
     model = llama_cpp.llama_model_load_from_file(os.fsencode(artifact), parameters)
     if not model:
         reason = library.log.reason()

@@ -8,106 +8,23 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
 
-from edgellm.engines.feeds import check_number, checked_ids, rows_wanted
+from edgellm.engines.feeds import check_number, check_prompts, checked_ids, rows_wanted
 from edgellm.engines.gguf import library
 from edgellm.engines.gguf.batch import Batch
-from edgellm.engines.gguf.grouping import (
-    PROBE_TOKENS,
-    Grouping,
-    bridges,
-    by_kind,
-    companions,
-    company_is_harmless,
-    lone_differs,
-    one_by_one,
-    together,
-)
-from edgellm.engines.gguf.info import GgufInfo, can_cut, info_of
-from edgellm.engines.gguf.loading import (
-    FLOAT_CACHE_TYPES,
-    GgufOptions,
-    check_model,
-    check_options,
-    context_tokens_of,
-    load_adapters,
-    load_model,
-    make_context,
-)
-from edgellm.engines.protocol import Feed, Logits, RuntimeOptions
-from edgellm.errors import EngineFailed, UsageError
-
-# llama.cpp mixes up the states of plamo2 sequences that share a llama_decode: one at a time is right.
-ONE_SEQUENCE_A_DECODE = ("plamo2",)
-# Without flash attention the scores of a step take heads × context × its tokens × 4 bytes, so prompts get no more
-# than this beside one token for every sequence.
-INVARIANT_PROMPT_TOKENS = 256
-
-
-def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
-    """Load a GGUF file; `options` may be a `GgufOptions`.
-
-    Raises BadInput for a file that is missing, damaged or no generating model, UsageError for options that
-    cannot be met, EngineFailed if llama.cpp cannot make room for the KV cache.
-    """
-    chosen = options if isinstance(options, GgufOptions) else GgufOptions(**asdict(options))
-    check_options(chosen)
-    model = load_model(artifact)
-    try:
-        check_model(artifact, model)
-        context_tokens = context_tokens_of(artifact, model, chosen.context_tokens)
-        adapters = load_adapters(artifact, model, chosen.adapters) if chosen.adapters else {}
-        if chosen.batch_invariant:
-            runtime = _invariant_runtime(artifact, model, adapters, chosen, context_tokens)
-            if runtime is not None:
-                return runtime
-        context = make_context(artifact, model, chosen, context_tokens)
-    except BaseException:
-        llama_cpp.llama_model_free(model)
-        raise
-    info = info_of(model, context, adapters, context_tokens)
-    grouping = one_by_one if info.architecture in ONE_SEQUENCE_A_DECODE else together
-    return GgufRuntime(model, context, info, grouping, adapters)
-
-
-def _invariant_runtime(
-    artifact: Path, model: Any, adapters: Mapping[str, Any], options: GgufOptions, context_tokens: int
-) -> GgufRuntime | None:  # fmt: skip
-    """A runtime whose sequences do not feel each other, or None where this model on this machine has none.
-
-    Whether it holds is tried out, since it depends on types, kernels and processor. Flash attention is off: it
-    adds up in blocks that depend on where a prompt was cut. A context too short to try, or without room in memory
-    for what it takes, has none either.
-    """
-    if options.sequences == 1 or not can_cut(model) or options.flash_attention or context_tokens < PROBE_TOKENS:
-        return None
-    if options.type_v not in FLOAT_CACHE_TYPES:
-        return None  # such a cache needs flash attention
-    step_tokens = INVARIANT_PROMPT_TOKENS + options.sequences
-    strict = replace(options, flash_attention=False, step_tokens=step_tokens, ubatch_tokens=step_tokens)
-    try:
-        context = make_context(artifact, model, strict, context_tokens + 1)  # one more: room for a companion
-    except EngineFailed:
-        return None
-    info = info_of(model, context, adapters, context_tokens, batch_invariant=True)
-    runtime = GgufRuntime(model, context, info, by_kind, adapters)
-    each = (None, *adapters)
-    try:
-        if all(company_is_harmless(runtime, adapter) for adapter in each):
-            runtime.gives_company = any(lone_differs(runtime, adapter) for adapter in each)
-            return runtime
-    except BaseException:
-        llama_cpp.llama_free(context)
-        raise
-    llama_cpp.llama_free(context)
-    return None
+from edgellm.engines.gguf.embedding import Embedder
+from edgellm.engines.gguf.grouping import Grouping, bridges, companions
+from edgellm.engines.gguf.info import GgufInfo
+from edgellm.engines.gguf.sequence_state import read_state, write_state
+from edgellm.engines.protocol import Feed, Logits
+from edgellm.engines.states import pack, unpack
+from edgellm.errors import BadInput, EngineFailed, UsageError
 
 
 class GgufRuntime:
@@ -130,12 +47,25 @@ class GgufRuntime:
         self._adapter: str | None = None  # the one that the context computes with
         self._held = [0] * info.sequences
         self._begun_with: list[str | None] = [None] * info.sequences
+        self._copying: set[int] = set()  # sources and targets of copies that llama.cpp carries out with its next decode
         self._batch = Batch(info.step_tokens, info.context_tokens + 1)  # and a companion
         self._grouping = grouping
+        self._embedder = Embedder(model, info.embedding_width, info.threads)
+        self._no_rows = np.empty((0, info.vocab_tokens), np.float32)
+        self._table = self._no_rows
+        self._table_address = 0
 
     @property
     def info(self) -> GgufInfo:
         return self._info
+
+    @property
+    def answers_reusable(self) -> bool:
+        return self._info.answers_reusable
+
+    @answers_reusable.setter
+    def answers_reusable(self, found: bool) -> None:
+        self._info = replace(self._info, answers_reusable=found)
 
     def step(self, feeds: Sequence[Feed]) -> list[Logits]:
         """As `Runtime.step`; see the class for what an EngineFailed leaves behind."""
@@ -145,7 +75,8 @@ class GgufRuntime:
         ends = list(accumulate(len(feed.ids) for feed in feeds))
         before = list(self._held)
         logits: dict[int, Logits] = {}
-        for places in self._groups(feeds):
+        groups = list(self._groups(feeds))
+        for places in groups:
             group = [feeds[place] for place in places]
             self._use(group[0].adapter)
             parts = {feeds[place].sequence: ids[ends[place] - len(feeds[place].ids) : ends[place]] for place in places}
@@ -157,6 +88,8 @@ class GgufRuntime:
             for feed in fillers:
                 self._forget(feed.sequence, self._held[feed.sequence])
             rows = {feed.sequence: each for feed, each in zip(batched, self._read(batched), strict=True)}
+            if places is not groups[-1]:  # the next decode writes over them
+                rows = {sequence: each.copy() for sequence, each in rows.items()}
             logits |= {place: rows[feeds[place].sequence][: rows_wanted(feeds[place])] for place in places}
             for feed in group:
                 self._held[feed.sequence] += len(feed.ids)
@@ -234,18 +167,47 @@ class GgufRuntime:
         if source == target:
             return
         self._forget(target, 0)
-        if self._held[source]:
+        if self._held[source] and self._info.can_cut:
             # Whole sequences only: with separate caches any other range ends the process.
             llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+            self._copying |= {source, target}
+        elif self._held[source] and not write_state(self._context, target, read_state(self._context, source)):
+            raise EngineFailed(f"llama.cpp could not copy sequence {source} ({library.log.reason()}); feed it again")
         self._held[target] = self._held[source]
         self._begun_with[target] = self._begun_with[source]
+
+    def save(self, sequence: int) -> bytes:
+        """As `Runtime.save`."""
+        held = self.held(sequence)
+        self._finish_copies(sequence)
+        payload = read_state(self._context, sequence) if held else np.empty(0, np.uint8)
+        return pack(self._info, held, self._begun_with[sequence], payload)
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        """As `Runtime.restore`."""
+        self.keep(sequence, 0)
+        saved = unpack(self._info, state)
+        self._finish_copies(sequence)
+        library.log.clear()
+        if saved.tokens and not write_state(self._context, sequence, saved.payload):
+            self._forget(sequence, 0)
+            raise BadInput(f"llama.cpp refused a saved sequence ({library.log.reason()}); feed its tokens instead")
+        self._held[sequence], self._begun_with[sequence] = saved.tokens, saved.adapter
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> Logits:
+        """As `Runtime.embed`."""
+        self._check_open()
+        check_prompts(prompts, self._info)
+        return self._embedder.embed(prompts)
 
     def close(self) -> None:
         """As `Runtime.close`."""
         if self._context is not None:
+            self._embedder.close()
             llama_cpp.llama_free(self._context)
             llama_cpp.llama_model_free(self._model)
             self._context = self._memory = self._model = None  # the adapters went with the model
+            self._table = self._no_rows
 
     def _check_open(self) -> None:
         if self._context is None:
@@ -255,6 +217,7 @@ class GgufRuntime:
         """Decode the batch; if that fails, the sequences of `feeds` go back to the tokens held `before`."""
         library.log.clear()
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
+        self._copying.clear()
         if code == 0:
             return
         reason = library.log.reason()
@@ -263,19 +226,36 @@ class GgufRuntime:
         raise EngineFailed(_failure(code, reason, self._info.can_cut))
 
     def _read(self, feeds: Sequence[Feed]) -> list[Logits]:
-        """Copies of the logits of the last decode; llama.cpp keeps the rows in the order of the batch."""
-        rows = [rows_wanted(feed) for feed in feeds]
-        vocab = self._info.vocab_tokens
-        total = sum(rows)
-        if total == 0:
-            return [np.empty((0, vocab), np.float32) for _ in feeds]
-        table = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(total, vocab))
-        copies: list[Logits] = []
-        start = 0
-        for count in rows:
-            copies.append(table[start : start + count].copy())
-            start += count
-        return copies
+        """The logits of the last decode where llama.cpp has them, in rows that have the order of the batch."""
+        counts = [rows_wanted(feed) for feed in feeds]
+        ends = list(accumulate(counts))
+        if not ends[-1]:
+            return [self._no_rows for _ in feeds]
+        table = self._logits_table(ends[-1])
+        return [table[end - count : end] for count, end in zip(counts, ends, strict=True)]
+
+    def _logits_table(self, rows: int) -> Logits:
+        """A view of llama.cpp's own rows; it is kept, since making one takes longer than all else in `_read`."""
+        pointer = llama_cpp.llama_get_logits(self._context)
+        address = ctypes.addressof(pointer.contents)
+        if address != self._table_address or rows > len(self._table):
+            self._table = np.ctypeslib.as_array(pointer, shape=(rows, self._info.vocab_tokens))
+            self._table_address = address
+        return self._table
+
+    def _finish_copies(self, sequence: int) -> None:
+        """Saving and restoring act at once, so copies that concern the sequence must not wait for the next decode.
+
+        A decode it is, of one token that is forgotten again: where the sequence is full llama.cpp finds no room for
+        it, but by then it has carried out the copies.
+        """
+        if sequence not in self._copying:
+            return
+        held = self._held[sequence]
+        self._batch.fill([Feed(sequence, [0], "none")], np.zeros(1, np.int64), self._held)
+        llama_cpp.llama_decode(self._context, self._batch.struct)
+        self._copying.clear()
+        self._forget(sequence, held)
 
     def _forget(self, sequence: int, tokens: int) -> None:
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, tokens, -1):

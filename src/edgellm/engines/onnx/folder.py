@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import BadInput
 
 GRAPH_FILE = "model.onnx"
 CONFIG_FILE = "config.json"
+F32_BYTES = 4
+DEFAULT_CONTEXT_LIMIT = 4096  # some families declare ten million tokens: never allow what nobody asked for
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions")
 
 
@@ -47,6 +50,18 @@ def read_facts(graph: Path) -> ModelFacts:
         context_tokens=_count(path, config, CONTEXT_KEYS),
         vocab_tokens=_count(path, config, ("vocab_size",)),
     )
+
+
+def memory_bytes(artifact: Path, options: RuntimeOptions) -> int:
+    """About what the model takes when it is loaded and every sequence is full: its files and the F32 KV cache."""
+    graph = graph_path(artifact)
+    context = options.context_tokens or min(read_facts(graph).context_tokens, DEFAULT_CONTEXT_LIMIT)
+    config = json.loads(graph.with_name(CONFIG_FILE).read_text(encoding="utf-8"))
+    heads = config.get("num_attention_heads") or 1
+    width = config.get("head_dim") or config.get("hidden_size", 0) // heads
+    cells = config.get("num_hidden_layers", 0) * (config.get("num_key_value_heads") or heads) * width * 2
+    files = sum(file.stat().st_size for file in graph.parent.iterdir() if file.is_file())
+    return files + F32_BYTES * int(cells) * context * options.sequences
 
 
 def _count(path: Path, config: dict[str, Any], keys: tuple[str, ...]) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgellm.engines.states import Payload
 from edgellm.errors import BadInput, EngineFailed, MissingExtra, UsageError
 
 PAST_NAME = re.compile(r"past_key_values\.(\d+\.(?:key|value))")
@@ -140,6 +141,24 @@ class Graph:
         if tokens == 0:
             return self._empty
         return Past(tokens, tuple(self._value(value.numpy()[:, :, :tokens].copy()) for value in past.values))
+
+    def packed(self, past: Past) -> Payload:
+        """The arrays of a past one after another, as bytes."""
+        return np.concatenate([np.ascontiguousarray(value.numpy()).view(np.uint8).ravel() for value in past.values])
+
+    def unpacked(self, tokens: int, payload: Payload) -> Past:
+        """The past of so many tokens that `packed` gave; raises BadInput if the bytes are not as many."""
+        values, start = [], 0
+        for empty in self._empty.values:
+            _, heads, _, width = empty.shape()
+            kind = empty.numpy().dtype
+            count = heads * tokens * width * kind.itemsize
+            array = payload[start : start + count].copy()
+            if len(array) != count:
+                raise BadInput("this saved sequence does not fit the model's cache; feed its tokens instead")
+            values.append(self._value(array.view(kind).reshape(1, heads, tokens, width)))
+            start += count
+        return Past(tokens, tuple(values))
 
     def _value(self, array: NDArray[Any]) -> Any:
         """An OrtValue over the array's own memory."""

@@ -12,14 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from edgellm.engines.cores import usable_cores
-from edgellm.engines.feeds import check_number, checked_ids, rows_wanted
-from edgellm.engines.onnx.folder import ModelFacts, graph_path, read_facts
+from edgellm.engines.cores import threads_in_words, usable_cores
+from edgellm.engines.feeds import check_number, check_prompts, checked_ids, rows_wanted
+from edgellm.engines.onnx.folder import DEFAULT_CONTEXT_LIMIT, ModelFacts, graph_path, read_facts
 from edgellm.engines.onnx.graph import Graph, Past
 from edgellm.engines.protocol import Feed, Logits, RuntimeInfo, RuntimeOptions
+from edgellm.engines.states import file_marks, pack, unpack
 from edgellm.errors import EngineFailed, UsageError
+from edgellm.store.digest import of_value
 
-DEFAULT_CONTEXT_LIMIT = 4096  # some families declare ten million tokens: never allow what nobody asked for
+DEFAULTS = RuntimeOptions()
+LLAMA_CPP_OPTIONS = {
+    "gpu_layers": "--gpu-layers", "cpu_moe": "--cpu-moe", "type_k": "--cache-type-k", "type_v": "--cache-type-v",
+    "flash_attention": "--flash-attention",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> OnnxRuntime:
     path = graph_path(artifact)
     facts = read_facts(path)
     context_tokens = _context_tokens(path, facts, chosen.context_tokens)
-    graph = Graph(path, threads=chosen.threads or usable_cores(), provider=chosen.provider)
+    threads = chosen.threads or usable_cores()
+    graph = Graph(path, threads=threads, provider=chosen.provider)
     info = RuntimeInfo(
         engine="onnx",
         architecture=facts.architecture,
@@ -54,6 +61,8 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> OnnxRuntime:
         can_cut=True,
         batch_invariant=chosen.sequences == 1,  # onnxruntime chooses kernels by the size of the batch
         build=graph.build,
+        setup=f"{chosen.sequences} × {context_tokens} tokens of context, {threads_in_words(threads)}",
+        state_digest=_state_digest(path, chosen, graph.build),
     )
     return OnnxRuntime(graph, info)
 
@@ -121,6 +130,23 @@ class OnnxRuntime:
         check_number(target, self._info.sequences)
         self._pasts[target] = self._pasts[source]
 
+    def save(self, sequence: int) -> bytes:
+        """As `Runtime.save`."""
+        tokens = self.held(sequence)
+        return pack(self._info, tokens, None, self._open_graph().packed(self._pasts[sequence]))
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        """As `Runtime.restore`."""
+        self.keep(sequence, 0)
+        saved = unpack(self._info, state)
+        self._pasts[sequence] = self._open_graph().unpacked(saved.tokens, saved.payload)
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> Logits:
+        """As `Runtime.embed`, which always refuses: an exported decoder gives logits alone."""
+        self._open_graph()
+        check_prompts(prompts, self._info)
+        return np.empty((0, 0), np.float32)
+
     def close(self) -> None:
         """As `Runtime.close`."""
         self._graph = None
@@ -137,6 +163,14 @@ def _check_options(options: OnnxOptions) -> None:
         raise UsageError("sequences and step_tokens must be at least 1")
     if options.context_tokens < 0 or options.threads < 0:
         raise UsageError("context_tokens and threads cannot be negative; 0 chooses a default")
+    for name, option in LLAMA_CPP_OPTIONS.items():
+        if getattr(options, name) != getattr(DEFAULTS, name):
+            raise UsageError(f"{option} is a setting of llama.cpp, which an ONNX model does without; leave it out")
+
+
+def _state_digest(graph: Path, options: OnnxOptions, build: str) -> str:
+    """What must agree between the runtime that saves a sequence and the one that restores it."""
+    return of_value([file_marks(graph.parent), options.provider, build]).removeprefix("sha256:")
 
 
 def _context_tokens(path: Path, facts: ModelFacts, asked: int) -> int:

@@ -11,8 +11,9 @@ import pytest
 from edgellm.engines.gguf.convert import convert
 from edgellm.engines.gguf.grouping import bridges, by_kind, companions, one_by_one, together
 from edgellm.engines.gguf.loading import GgufOptions
+from edgellm.engines.gguf.opening import open_runtime
 from edgellm.engines.gguf.quantize import quantize
-from edgellm.engines.gguf.runtime import GgufRuntime, open_runtime
+from edgellm.engines.gguf.runtime import GgufRuntime
 from edgellm.engines.protocol import Feed, RuntimeOptions
 from tiny_checkpoints import random_llama
 from tiny_recurrent import mamba_gguf
@@ -23,7 +24,7 @@ PROMPT_LENGTHS = (100, 37, 300, 5, 1, 2, 90, 257)
 
 def test_feeds_of_one_decode_are_in_the_order_of_their_sequences() -> None:
     feeds = [Feed(3, [1]), Feed(0, [1, 2]), Feed(2, [1])]
-    assert together(feeds) == [[1, 2, 0]]
+    assert together(feeds) == [[2, 0], [1]]
     assert one_by_one(feeds) == [[0], [1], [2]]
     assert by_kind(feeds) == [[2, 0], [1]]
     assert together([]) == one_by_one([]) == by_kind([]) == []
@@ -76,7 +77,7 @@ def test_a_sequence_gets_the_same_bits_alone_and_in_any_company(invariant: GgufR
             while waiting:
                 now, waiting = waiting[: (width := int(rng.integers(1, SEQUENCES + 1)))], waiting[width:]
                 for s, logits in zip(now, invariant.step([Feed(s, [answers[s][turn]]) for s in now]), strict=True):
-                    rows[s].append(logits[-1])
+                    rows[s].append(logits[-1].copy())
         for s in range(SEQUENCES):
             np.testing.assert_array_equal(np.stack(rows[s]), alone[s])
 
@@ -89,11 +90,11 @@ def _read(runtime: GgufRuntime, sequence: int, prompt: list[int], piece: int) ->
         taken = rest[: piece - 1 if len(rest) == piece + 1 else piece]
         row = runtime.step([Feed(sequence, taken)])[0][-1]
         start += len(taken)
-    return row
+    return row.copy()
 
 
 def _say(runtime: GgufRuntime, sequence: int, ids: list[int]) -> list[np.ndarray]:
-    return [runtime.step([Feed(sequence, [i])])[0][-1] for i in ids]
+    return [runtime.step([Feed(sequence, [i])])[0][-1].copy() for i in ids]
 
 
 def test_a_prompt_beside_answers_does_not_change_them_nor_they_it(invariant: GgufRuntime) -> None:
@@ -107,7 +108,7 @@ def test_a_prompt_beside_answers_does_not_change_them_nor_they_it(invariant: Ggu
 
 
 def test_a_neighbour_whose_logits_nobody_wants_changes_nothing(invariant: GgufRuntime) -> None:
-    alone = invariant.step([Feed(0, [50])])[0]
+    alone = invariant.step([Feed(0, [50])])[0].copy()
     invariant.keep(0, 0)
     beside, unwanted = invariant.step([Feed(0, [50]), Feed(1, [60], "none")])
     np.testing.assert_array_equal(beside, alone)
@@ -128,7 +129,7 @@ def test_fillers_leave_no_trace_in_what_a_sequence_holds(invariant: GgufRuntime)
 def test_a_full_neighbour_still_bears_a_companion(files: dict[str, Path]) -> None:
     runtime = open_runtime(files["F16"], RuntimeOptions(256, 2, threads=1, batch_invariant=True))
     runtime.step([Feed(1, [5] * 256)])
-    lone = runtime.step([Feed(0, [7])])[0]
+    lone = runtime.step([Feed(0, [7])])[0].copy()
     runtime.keep(0, 0)
     runtime.keep(1, 0)
     np.testing.assert_array_equal(runtime.step([Feed(0, [7]), Feed(1, [7])])[0], lone)

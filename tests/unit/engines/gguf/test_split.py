@@ -14,6 +14,7 @@ from edgellm.engines.gguf import loading
 from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.quantize import quantize
 from edgellm.engines.gguf.split import split
+from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import BadInput, EdgellmError, UsageError
 from tiny_gguf import dense_gguf
 
@@ -61,7 +62,7 @@ def test_a_split_model_has_the_header_of_the_whole_one(whole: Path, parts: list[
 def test_llama_cpp_loads_and_quantizes_the_parts_as_it_does_the_whole(
     whole: Path, parts: list[Path], tmp_path: Path
 ) -> None:
-    loading.llama_cpp.llama_model_free(loading.load_model(parts[0]))
+    loading.llama_cpp.llama_model_free(loading.load_model(loading.checked_header(parts[0]), RuntimeOptions()))
     quantize(parts[0], tmp_path / "of-parts.gguf", "Q4_0")
     quantize(whole, tmp_path / "of-whole.gguf", "Q4_0")
     assert (tmp_path / "of-parts.gguf").read_bytes() == (tmp_path / "of-whole.gguf").read_bytes()

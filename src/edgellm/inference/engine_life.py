@@ -1,0 +1,108 @@
+"""One engine process from its start to its death, as the process that started it sees it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import Pipe
+from queue import SimpleQueue
+from typing import Any
+
+from edgellm.engines.deaths import how_it_ended
+from edgellm.errors import EngineFailed
+from edgellm.inference.engine import EngineOrder
+from edgellm.inference.engine_messages import Close, Loaded, Refused, Said
+
+CHILD = "edgellm.inference.engine_child"
+LAST_LINES = 40  # of what it wrote to stderr, for the reason of its death
+SAVING_S = 10.0  # for what it keeps on disk, after its last step
+
+
+class Life:
+    """Messages are sent by a thread of its own: whoever has one to send never waits for a process that is busy, and
+    two processes that both wait for the other to listen cannot come about."""
+
+    def __init__(self, order: EngineOrder, tell: Callable[[str], None]) -> None:
+        """`tell` gets what the process warns of. Raises EngineFailed where no process can be started."""
+        self.loaded_at: float | None = None
+        self._tell = tell
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        try:
+            self._connection, theirs = Pipe()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", CHILD, str(theirs.fileno())], pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                    text=True, errors="replace",
+                    # Without this ggml starts a debugger to print a backtrace when it aborts.
+                    env=os.environ | {"GGML_NO_BACKTRACE": "1"},
+                )  # fmt: skip
+        except OSError as error:
+            raise EngineFailed(f"no process can be started ({error.strerror}); free memory or raise limits") from error
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._keep_lines, self._send_all)]
+        for thread in self._threads:
+            thread.start()
+        self.send(order)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self) -> Loaded:
+        """Wait until the model is there; raises what loading raises, EngineFailed if the process dies over it."""
+        message = self.receive()
+        if isinstance(message, Loaded):
+            self.loaded_at = time.monotonic()
+            return message
+        raise message.error if isinstance(message, Refused) else EngineFailed(f"the engine process {self.ending()}")
+
+    def send(self, message: object) -> None:
+        self._outbox.put(pickle.dumps(message))
+
+    def receive(self) -> Any:
+        """The next message; None when the process is dead."""
+        try:
+            while isinstance(message := self._connection.recv(), Said):
+                self._tell(message.line)
+            return message
+        except (EOFError, OSError):
+            return None
+
+    def end(self, patience_s: float | None) -> None:
+        """Let its last step take so long, and keep what is worth it; then kill it."""
+        self.send(Close(patience_s))
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(None if patience_s is None else patience_s + SAVING_S)
+        self._process.kill()
+        self._process.wait()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.ending()
+
+    def ending(self) -> str:
+        """How it died: what follows "the engine process …". The socket ends a moment before the process does."""
+        code = self._process.wait()
+        self._outbox.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._connection.close()
+        return how_it_ended(code, self._lines)
+
+    def _send_all(self) -> None:
+        with suppress(OSError):  # it has died, which whoever receives finds out
+            while (message := self._outbox.get()) is not None:
+                self._connection.send_bytes(message)
+
+    def _keep_lines(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            self._lines.extend(line.strip() for line in lines)

@@ -1,0 +1,66 @@
+"""How many tokens of a prompt may be read between two tokens of the answers under way, by what reading has taken."""
+
+from __future__ import annotations
+
+from collections import deque
+
+FIRST_TOKENS = 16  # before anything was measured
+# A prompt goes on whatever it takes: on a machine so slow the bound cannot be held. Eight tokens take three quarters of
+# the time of sixteen (llama.cpp on a processor), so there is little to be had below.
+FEWEST_TOKENS = 16
+GROWTH = 2  # a chunk is at most so many times as long as the longest of the recent ones
+HEADROOM = 0.9  # the part of the bound that is aimed at
+FORGETTING = 0.95  # of the weight of earlier chunks, at each new one
+RECENT = 64  # chunks whose deviations from what was expected are remembered
+WORST = 3.0  # deviations beyond this are the machine's, and shorter chunks would not help
+SHRINKAGE = 256.0  # tokens: depths that lie closer together than this say little about what depth costs
+
+
+class ReadingPace:
+    """The longest chunk whose time stays within a bound in nearly all cases.
+
+    What a token costs is fitted as a straight line over its depth, since attention looks at all tokens before it;
+    and the bound is held against the second worst of the recent deviations from that line.
+    """
+
+    def __init__(self, bound_s: float) -> None:
+        self._bound_s = bound_s
+        self._deviations: deque[float] = deque(maxlen=RECENT)  # measured time / expected time
+        self._lengths: deque[int] = deque(maxlen=RECENT)
+        # Weighted sums over the chunks: weights, middle depths, their squares, seconds a token, and depths × these.
+        self._weight = self._depths = self._squares = self._costs = self._products = 0.0
+
+    def tokens(self, depth: int) -> int:
+        """How many tokens to read at most, in a sequence that holds `depth`."""
+        if not self._lengths:
+            return FIRST_TOKENS
+        budget_s = HEADROOM * self._bound_s / self._margin()
+        fits = budget_s / self._token_s(depth)
+        fits = budget_s / self._token_s(depth + fits / 2)
+        return max(FEWEST_TOKENS, min(int(fits), GROWTH * max(self._lengths)))
+
+    def observe(self, depth: int, tokens: int, seconds: float) -> None:
+        """A chunk of so many tokens, read after `depth` others, took so long."""
+        if self._lengths and 2 * tokens < self.tokens(depth):
+            return  # the short end of a prompt: what every call costs would count as its tokens'
+        middle, cost = depth + tokens / 2, seconds / tokens
+        if self._lengths:
+            self._deviations.append(cost / self._token_s(middle))
+        self._lengths.append(tokens)
+        self._weight = FORGETTING * self._weight + 1.0
+        self._depths = FORGETTING * self._depths + middle
+        self._squares = FORGETTING * self._squares + middle * middle
+        self._costs = FORGETTING * self._costs + cost
+        self._products = FORGETTING * self._products + middle * cost
+
+    def _token_s(self, depth: float) -> float:
+        """Expected seconds a token at this depth, by weighted least squares; never much below the recent mean."""
+        mean_depth, mean_cost = self._depths / self._weight, self._costs / self._weight
+        spread = self._squares / self._weight - mean_depth**2
+        together = self._products / self._weight - mean_depth * mean_cost
+        slope = max(0.0, together / (spread + SHRINKAGE**2))
+        return max(mean_cost + slope * (depth - mean_depth), mean_cost / 2, 1e-9)
+
+    def _margin(self) -> float:
+        worst = sorted(self._deviations)[-2:]
+        return min(max(1.0, worst[0]), WORST) if worst else 1.0
