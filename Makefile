@@ -68,7 +68,7 @@ $(ORACLE_TOOLS)/.ready:
 $(CLIENTS)/.ready:
 	@tools/check_machine.sh "$(PYTHON)"
 	$(PYTHON) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet openai==2.54.0 langchain-openai==1.7.3 litellm==1.106.2 llm==0.32.1
+	$(CLIENTS)/bin/python -m pip install --quiet openai==2.54.0 langchain-openai==1.7.3 litellm==1.106.2 mcp==2.3.0 llm==0.32.1
 	@touch $@
 
 $(GUIDELLM)/.ready:

@@ -51,6 +51,7 @@ async def ask(http: aiohttp.ClientSession, url: str, path: str, body: dict[str, 
     times: list[float] = []
     parts: list[str] = []
     usage: dict[str, int] = {}
+    finish = None
     body = body | {"stream": True, "stream_options": {"include_usage": True}}
     async with http.post(url + path, json=body) as response:
         if response.status != 200:
@@ -63,12 +64,15 @@ async def ask(http: aiohttp.ClientSession, url: str, path: str, body: dict[str, 
                 raise RuntimeError(f"{url}{path} failed: {event['error']}")
             usage = event.get("usage") or usage
             for choice in event["choices"]:
+                finish = choice.get("finish_reason") or finish
                 delta = choice.get("delta", choice)
                 text = delta.get("content") or delta.get("text") or delta.get("reasoning_content") or ""
                 if text:
                     times.append(perf_counter())
                     parts.append(text)
     end = perf_counter()
+    if not usage and finish == "length":  # llama-cpp-python's server gives none in a stream
+        usage = {"prompt_tokens": 0, "completion_tokens": body["max_tokens"]}
     gaps = [later - earlier for earlier, later in pairwise(times)]
     first = times[0] if times else end
     return Sample(

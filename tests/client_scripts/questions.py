@@ -1,6 +1,7 @@
 """What every client is made to ask."""
 
-MESSAGES = [{"role": "user", "content": "東京の天気を教えてください。"}]
+# The tiny model reasons about it for a while and comes to an end, which it does not about everything.
+MESSAGES = [{"role": "user", "content": "今日の東京の天気はどうですか。"}]
 TOOL = {
     "name": "get_weather",
     "description": "ある都市の天気を調べる",

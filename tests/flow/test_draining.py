@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,21 @@ import httpx
 import psutil
 import pytest
 
+from edgellm.engines import open_runtime
 from edgellm.engines.gguf.convert import convert
-from live_server import announced_url, eventually
+from edgellm.engines.protocol import RuntimeOptions
+from edgellm.inference.local_chat import LocalChat
+from edgellm.inference.scheduler import Scheduler
+from edgellm.language.tokenizer import load_tokenizer
+from edgellm.serve.app import create_app
+from edgellm.serve.server import Server, address, bind
+from edgellm.serve.service import Service
+from edgellm.serve.shelf import Offer
+from live_server import eventually
 from quick_build import one_core
-from tiny_checkpoints import random_llama
+from tiny_checkpoints import TINY_JA, random_llama
 
-LONG = {"prompt": "むかしむかし", "max_tokens": 250, "temperature": 0, "ignore_eos": True, "stream": True}
+LONG = {"prompt": "むかしむかし", "max_tokens": 150, "temperature": 0, "ignore_eos": True, "stream": True}
 SHORT = {"prompt": "はい", "max_tokens": 3}
 
 
@@ -55,10 +65,10 @@ class Served:
 
 
 @contextmanager
-def starting(model: Path, *words: str) -> Iterator[Served]:
+def starting(model: Path) -> Iterator[Served]:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "edgellm", "serve", str(model), "--port", str(port), "--parallel", "2", *words]
+    command = [sys.executable, "-m", "edgellm", "serve", str(model), "--port", str(port), "--parallel", "2"]
     with one_core():
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
@@ -67,13 +77,6 @@ def starting(model: Path, *words: str) -> Iterator[Served]:
             yield Served(process, http)
         finally:
             process.kill()
-
-
-@contextmanager
-def serving(model: Path, *words: str) -> Iterator[Served]:
-    with starting(model, *words) as served:
-        announced_url(served.process)
-        yield served
 
 
 def health(served: Served) -> tuple[int, str]:
@@ -133,24 +136,24 @@ def test_sigterm_lets_answers_end(served: Served) -> None:
     assert "serves again" in said
 
 
-def test_a_second_signal_ends_at_once_and_leaves_no_engine(model: Path) -> None:
-    with serving(model, "--drain-s", "100") as served:
-        (engine,) = served.engines
-        with served.streaming() as events:
-            served.process.terminate()
-            eventually(lambda: health(served) == (503, "draining"))
-            served.process.terminate()
-            assert "closed" in error_of(list(events)[-1])
-        assert served.process.wait(30) == 0
-        assert not engine.is_running()
-
-
-def test_draining_is_bounded(model: Path) -> None:
-    with serving(model, "--drain-s", "0.05") as served:
-        with served.streaming() as events:
-            served.process.terminate()
-            assert "closed" in error_of(list(events)[-1])
-        assert served.process.wait(30) == 0
+@pytest.mark.parametrize(("drain_s", "signals"), [(0.05, 1), (100.0, 2)], ids=["the time is over", "a second signal"])
+def test_draining_ends_with_its_time_and_with_a_second_signal(model: Path, drain_s: float, signals: int) -> None:
+    runtime = open_runtime("gguf", model, RuntimeOptions(256, 2, 1))
+    chat = LocalChat(Scheduler(runtime), load_tokenizer(TINY_JA), None)
+    service, ready, sock = Service([Offer("model", lambda: chat)]), threading.Event(), bind("127.0.0.1", 0)
+    server = Server(create_app(service), service, ready.set, drain_s=drain_s)
+    thread = threading.Thread(target=server.run, args=([sock],))
+    thread.start()
+    assert ready.wait(30)
+    with httpx.stream("POST", f"{address(sock)}/v1/completions", json=LONG, trust_env=False, timeout=60) as stream:
+        events = (line.removeprefix("data: ") for line in stream.iter_lines() if line)
+        next(events)
+        for _ in range(signals):
+            server.handle_exit(signal.SIGTERM, None)
+        assert "closed" in error_of(list(events)[-1])
+    thread.join(30)
+    assert not thread.is_alive()
+    runtime.close()
 
 
 def test_a_signal_while_the_model_loads_ends_it_like_any_verb(model: Path) -> None:

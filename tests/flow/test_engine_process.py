@@ -80,6 +80,23 @@ def tokens_before_failure(generation: Generation) -> tuple[int, EngineFailed]:
     raise AssertionError("the request did not fail")
 
 
+def test_a_request_that_waits_for_its_grammar_holds_up_nobody_and_can_be_cancelled(engine: EngineProcess) -> None:
+    names = [f"k{number}" for number in range(5000)]
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
+    slow = Constraint(f"start: %json {json.dumps(schema)}")
+    held = engine.submit(Request(PROMPT, GREEDY, constraint=slow))
+    assert len(list(engine.submit(Request(PROMPT, GREEDY, 4)))) == 4
+    held.cancel()
+    list(held)
+    assert held.finish_reason == "cancelled"
+
+
+def test_a_grammar_that_does_not_compile_ends_its_own_request_alone(engine: EngineProcess) -> None:
+    with pytest.raises(EngineFailed, match="simpler schema"):
+        list(engine.submit(Request(PROMPT, GREEDY, 4, constraint=Constraint("start: nowhere"))))
+    assert len(list(engine.submit(Request(PROMPT, GREEDY, 4)))) == 4
+
+
 def test_answers_are_those_of_a_scheduler_in_this_process(engine: EngineProcess, target: Target) -> None:
     requests = [Request(PROMPT[i:], GREEDY, 20) for i in range(2)]
     apart = [list(generation) for generation in map(engine.submit, requests)]

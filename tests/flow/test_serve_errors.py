@@ -78,6 +78,8 @@ ERRORS = [
     (CHAT, SAY | {"temperature": "1"}, 400, "invalid_value", "temperature"),
     (CHAT, SAY | {"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
     (CHAT, SAY | {"n": 0}, 400, "invalid_value", "n"),
+    (CHAT, SAY | {"top_logprobs": 2}, 400, "invalid_value", "top_logprobs"),
+    (CHAT, SAY | {"tool_choice": "required"}, 400, None, "tool_choice"),
     (CHAT, SAY | {"stop": [""]}, 400, None, "stop"),
     (CHAT, SAY | {"stop": ["a"] * 17}, 400, None, "stop"),
     (CHAT, SAY | {"tools": [{"type": "function"}]}, 400, "invalid_value", "tools.0.function"),

@@ -43,7 +43,9 @@ ALL = f"show tokenize bench calibrate {LOADING}"
 CONVERTING = "run quantize"
 READING = "show run quantize"
 # Lines about room on the disk, and about work that took long or was there already; see `cli/progress.py`.
-PROGRESS = re.compile(r"disk: .+|loaded .+|(?!edgellm: ).+: (reused|done, .+|(\S+(/\S+ \(\d+%\))?, )?\d+ (s|min)(, .+ left)?)")
+PROGRESS = re.compile(
+    r"disk: .+|loaded .+|(?!edgellm: ).+: (reused|done, .+|(\S+(/\S+ \(\d+%\))?, )?\d+ (s|min)(, .+ left)?)"
+)
 WHAT_TO_DO = re.compile(r"; \S.+|: check .+|\?$")
 NO_SENTENCE = ("Traceback", 'File "', "did not expect")
 

@@ -66,7 +66,7 @@ def recipe_records() -> list[Any]:
 
 def test_every_argument_and_option_is_explained_and_every_verb_has_an_example(verb: Verb) -> None:
     context = click.Context(verb)
-    metavars = [a.make_metavar(context).strip("[]") for a in verb.params if isinstance(a, click.Argument)]
+    metavars = [a.make_metavar(context).strip("[].") for a in verb.params if isinstance(a, click.Argument)]
     assert list(verb.arguments) == metavars
     assert all(option.help and option.help.endswith(".") for option in verb.options)
     assert verb.examples

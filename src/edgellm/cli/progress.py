@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -111,7 +111,8 @@ class Lines:
             ticker.join()
 
     def _say(self, line: str) -> None:
-        print(line, file=self.out, flush=True)
+        with suppress(OSError):  # a log that nobody reads any more is no reason to end the work
+            print(line, file=self.out, flush=True)
 
 
 class Bars:

@@ -1,4 +1,4 @@
-"""Texts to embed, handed from any thread to the one that drives the runtime, which takes a few between two steps."""
+"""Texts to embed, handed from any thread to the one that drives the runtime, which takes one text between two steps."""
 
 from __future__ import annotations
 
@@ -6,32 +6,23 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import accumulate, takewhile
 
 import numpy as np
 
 from edgellm.engines.protocol import Logits, Runtime
 from edgellm.errors import EdgellmError
 
-TOKENS_AT_ONCE = 64  # of several texts; a step of answers waits for them
-
 
 @dataclass
 class _Job:
     prompts: Sequence[Sequence[int]]
     rows: list[Logits] = field(default_factory=list)
-    done: int = 0  # prompts
     result: Future[Logits] = field(default_factory=Future)
-
-    def next_texts(self) -> Sequence[Sequence[int]]:
-        """One text, or as many as have few tokens together: those cost little more than one of them."""
-        sizes = accumulate(len(prompt) for prompt in self.prompts[self.done :])
-        count = sum(1 for _ in takewhile(lambda size: size <= TOKENS_AT_ONCE, sizes))
-        return self.prompts[self.done : self.done + max(1, count)]
 
 
 class EmbeddingJobs:
-    """The jobs take turns, so that a short one does not wait for all of a long one. Callers keep two threads from changing it at once, except during `work`."""
+    """The jobs take turns, so that a short one does not wait for all of a long one. Callers keep two threads from
+    changing it at once, except during `work`."""
 
     def __init__(self) -> None:
         self._jobs: deque[_Job] = deque()
@@ -45,21 +36,22 @@ class EmbeddingJobs:
         return job.result
 
     def work(self, runtime: Runtime) -> None:
-        """Embed the next texts, if there are any; an error is their caller's."""
+        """Embed the next text, if there is one; an error is its caller's.
+
+        Never several at once: that takes as long, and then a vector would depend on its neighbours in the last bits.
+        """
         if not self._jobs:
             return
-        job = self._jobs[0]
-        texts = job.next_texts()
+        job = self._jobs[0]  # taken out when it is done, so that `end` reaches it too
         try:
-            job.rows.append(runtime.embed(texts))
+            done = len(job.rows)
+            job.rows.append(runtime.embed(job.prompts[done : done + 1]))
+            if len(job.rows) < len(job.prompts):
+                self._jobs.rotate(-1)
+            else:
+                self._jobs.popleft().result.set_result(np.concatenate(job.rows))
         except EdgellmError as error:
             self._jobs.popleft().result.set_exception(error)
-            return
-        job.done += len(texts)
-        if job.done == len(job.prompts):
-            self._jobs.popleft().result.set_result(np.concatenate(job.rows))
-        else:
-            self._jobs.rotate(-1)
 
     def end(self, error: EdgellmError) -> None:
         """Nobody will work here any more."""

@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -29,7 +28,7 @@ DEEPEST = 64
 NAME_SHOWN = 64  # characters of a name in the place that an error tells
 # What a schema costs to compile grows with the square of what it names: at these limits it is about a second.
 LONGEST = 256 * 1024  # characters as JSON
-MOST_NAMED = 3000  # schemas inside it; names that one object requires
+MOST_NAMED = 3000  # schemas in all of a request; names that one object requires
 MOST_PATTERNS = 16  # patternProperties of one object, each of which is compared with all others
 EXACT = 2**53  # whole numbers beyond it are not what they seem in double precision
 UNSPEAKABLE = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
@@ -42,8 +41,9 @@ SPELLING = {
 }
 
 
-def as_grammar(schema: Any, field: str) -> str:
-    """The right side of a grammar rule for JSON values of a schema, on one line.
+def as_grammar(schema: Any, field: str, named: Iterator[int]) -> str:
+    """The right side of a grammar rule for JSON values of a schema, on one line; `named` counts the parts of all schemas
+    of a grammar, from 1.
 
     Raises UsageError, naming the place under `field`, for keywords that cannot be enforced and for schemas too large
     to compile while others wait.
@@ -52,16 +52,16 @@ def as_grammar(schema: Any, field: str) -> str:
         schema = {}
     if (size := len(json.dumps(schema, ensure_ascii=False))) > LONGEST:
         raise UsageError(f"{field} has {size:,} characters, more than {LONGEST:,}; send a smaller schema")
-    checked = _checked(schema, field, 0, count(1))
+    checked = _checked(schema, field, 0, named)
     if not isinstance(checked, dict):
         raise UsageError(f"{field} is {json.dumps(schema)[:40]}, no JSON Schema; send an object")
     return "%json " + json.dumps({**checked, "x-guidance": SPELLING}, ensure_ascii=False)
 
 
 def _checked(schema: Any, field: str, depth: int, named: Iterator[int]) -> Any:
-    """A copy with the same meaning that llguidance can read; `named` counts what the whole schema names."""
+    """A copy with the same meaning that llguidance can read."""
     if next(named) > MOST_NAMED:
-        raise UsageError(f"{field[:80]}… is past the {MOST_NAMED:,} parts that a schema may have; send a smaller one")
+        raise UsageError(f"{field[:80]}… is past the {MOST_NAMED:,} parts that schemas of a request may have; send less")
     if isinstance(schema, bool):
         return schema
     if not isinstance(schema, Mapping):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from edgellm.errors import UsageError
@@ -53,11 +54,12 @@ def constraint_for(
 
     Raises UsageError, naming the field, for what cannot be enforced.
     """
-    body = _body(response_format)
+    named = count(1)
+    body = _body(response_format, named)
     offered = offered_tools(tools, tool_choice)
     if not offered and body is None:
         return None
-    offer = _offer(offered, tool_choice, parallel_tool_calls) if offered else None
+    offer = _offer(offered, tool_choice, parallel_tool_calls, named) if offered else None
     if offer is not None and template is None:
         raise UsageError("tools cannot be given to this model: it has no chat template; send the request without them")
     if offer is not None and template is not None:
@@ -94,13 +96,13 @@ def offered_tools(tools: Sequence[Mapping[str, Any]], tool_choice: object = None
     return [] if tool_choice == "none" else list(found.values())
 
 
-def _body(response_format: Mapping[str, Any] | None) -> str | None:
+def _body(response_format: Mapping[str, Any] | None, named: Iterator[int]) -> str | None:
     """The grammar of the final text; None where it is free."""
     kind = "text" if response_format is None else response_format.get("type")
     if kind == "text" or response_format is None:
         return None
     if kind == "json_object":
-        return as_grammar({"type": "object"}, "response_format")
+        return as_grammar({"type": "object"}, "response_format", named)
     described = response_format.get("json_schema")
     if kind != "json_schema" or not isinstance(described, Mapping):
         raise UsageError(
@@ -108,10 +110,10 @@ def _body(response_format: Mapping[str, Any] | None) -> str | None:
         )
     if "schema" not in described:
         raise UsageError("response_format.json_schema.schema is missing; send the schema that answers must follow")
-    return as_grammar(described["schema"], "response_format.json_schema.schema")
+    return as_grammar(described["schema"], "response_format.json_schema.schema", named)
 
 
-def _offer(tools: Sequence[Mapping[str, Any]], choice: object, parallel: bool) -> Offer:
+def _offer(tools: Sequence[Mapping[str, Any]], choice: object, parallel: bool, named: Iterator[int]) -> Offer:
     """Raises UsageError for a choice that there is not, and for arguments that cannot be held to their schema."""
     functions = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
     places = {name: f"tools[{number}].function.parameters" for number, name in enumerate(functions)}
@@ -123,7 +125,7 @@ def _offer(tools: Sequence[Mapping[str, Any]], choice: object, parallel: bool) -
         functions, parallel = {name: functions[name]}, False
     elif choice not in (None, "auto", "required"):
         raise UsageError(f"tool_choice is {choice!r}; use none, auto, required or a function of tools")
-    grammars = {name: as_grammar(schema, places[name]) for name, schema in functions.items()}
+    grammars = {name: as_grammar(schema, places[name], named) for name, schema in functions.items()}
     return Offer(grammars, choice not in (None, "auto"), parallel)
 
 

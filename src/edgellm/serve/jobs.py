@@ -65,7 +65,7 @@ def chat_jobs(model: ModelInUse, body: ChatRequest, sharing: Sharing) -> list[Jo
             constraint=constraint_of(model, body),
             checkpoints=chat.checkpoints(ids, messages, **arguments),
         ),
-        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        top_logprobs=top_logprobs_of(body),
         user=sharing.user,
         cache_scope=sharing.cache_scope,
     )
@@ -108,6 +108,13 @@ def constraint_of(model: ModelInUse, body: ChatRequest) -> Constraint | None:
 
 def format_of(body: ChatRequest | CompletionRequest) -> dict[str, Any] | None:
     return None if body.response_format is None else body.response_format.model_dump(by_alias=True, exclude_none=True)
+
+
+def top_logprobs_of(body: ChatRequest) -> int | None:
+    """Raises Problem for tokens that would be left out of the answer."""
+    if body.top_logprobs and not body.logprobs:
+        raise Problem(400, "top_logprobs needs logprobs to be true", param="top_logprobs", code="invalid_value")
+    return (body.top_logprobs or 0) if body.logprobs else None
 
 
 def choice_of(body: ChatRequest) -> Any:

@@ -28,7 +28,7 @@ class ModelInUse:
     adapter: str | None
     chat: LocalChat
     defaults: SamplingOptions
-    created: int
+    created: int  # when the request came, Unix time in seconds
 
 
 class Service:
@@ -83,7 +83,7 @@ class Service:
         offer, adapter = self._models[name]
         try:
             async with self._shelf.using(offer.name) as chat:
-                yield ModelInUse(name, adapter, chat, offer.defaults, self.created)
+                yield ModelInUse(name, adapter, chat, offer.defaults, int(time.time()))
         except EdgellmError as error:
             raise problem_of(error) from error
 

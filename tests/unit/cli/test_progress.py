@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import StringIO
 
 import pytest
 
 from edgellm.cli.progress import Lines, amount, duration
+from edgellm.cli.serving import say
 
 
 @dataclass
@@ -110,3 +114,14 @@ def test_amounts_are_short(count: int, shown: str) -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(2.4, "2 s"), (119, "119 s"), (300, "5 min"), (9000, "2.5 h")])
 def test_durations_have_the_unit_that_fits(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_a_log_that_cannot_be_written_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    broken = open(write, "w", buffering=1)  # noqa: SIM115: closing it would raise what is tested
+    monkeypatch.setattr(sys, "stderr", broken)
+    say("the engine serves again")
+    Lines(broken).note("something")
+    with suppress(OSError):
+        broken.close()

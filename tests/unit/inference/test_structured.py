@@ -352,6 +352,7 @@ def test_a_schema_that_nests_without_end_is_refused(tokenizer: Tokenizer) -> Non
         ({"tools": TOOLS, "tool_choice": "always"}, "tool_choice"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": choose("a")}, "tool_choice"),
+        ({"tools": [tool(f"t{n}", {"properties": {f"k{k}": {} for k in range(999)}}) for n in range(9)]}, "tools"),
         ({"tools": [tool(f"t{n}") for n in range(200)]}, "tools"),
         ({"tools": TOOLS, "tool_choice": choose("other")}, "tool_choice"),
         ({"tools": [{"type": "web_search"}]}, r"tools\[0\]\.type"),

@@ -78,12 +78,6 @@ class ChatRequest(GenerationBody):
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
 
-    @model_validator(mode="after")
-    def _logprobs_are_asked_for(self) -> ChatRequest:
-        if self.top_logprobs and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs to be true")
-        return self
-
 
 class TopLogprob(Record):
     token: str
