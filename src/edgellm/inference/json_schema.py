@@ -42,8 +42,9 @@ SPELLING = {
 
 
 def as_grammar(schema: Any, field: str, named: Iterator[int]) -> str:
-    """The right side of a grammar rule for JSON values of a schema, on one line; `named` counts the parts of all schemas
-    of a grammar, from 1.
+    """The right side of a grammar rule for JSON values of a schema, on one line.
+
+    `named` counts the parts of all schemas of a request, from 1.
 
     Raises UsageError, naming the place under `field`, for keywords that cannot be enforced and for schemas too large
     to compile while others wait.
@@ -61,7 +62,7 @@ def as_grammar(schema: Any, field: str, named: Iterator[int]) -> str:
 def _checked(schema: Any, field: str, depth: int, named: Iterator[int]) -> Any:
     """A copy with the same meaning that llguidance can read."""
     if next(named) > MOST_NAMED:
-        raise UsageError(f"{field[:80]}… is past the {MOST_NAMED:,} parts that schemas of a request may have; send less")
+        raise UsageError(f"{field[:80]}… is past the {MOST_NAMED:,} parts that all schemas may have; send less")
     if isinstance(schema, bool):
         return schema
     if not isinstance(schema, Mapping):

@@ -30,11 +30,15 @@ class ReadingPace:
         # Weighted sums over the chunks: weights, middle depths, their squares, seconds a token, and depths × these.
         self._weight = self._depths = self._squares = self._costs = self._products = 0.0
 
-    def tokens(self, depth: int) -> int:
-        """How many tokens to read at most, in a sequence that holds `depth`."""
+    def tokens(self, depth: int, prompts: int = 1) -> int:
+        """How many tokens to read at most, in a sequence that holds `depth`, while so many prompts are to be read.
+
+        The bound is what each of them may add: were a crowd of prompts held to the bound of one, all but the first
+        would wait for their first token until the answers of the others are nearly done.
+        """
         if not self._lengths:
             return FIRST_TOKENS
-        budget_s = HEADROOM * self._bound_s / self._margin()
+        budget_s = HEADROOM * prompts * self._bound_s / self._margin()
         fits = budget_s / self._token_s(depth)
         fits = budget_s / self._token_s(depth + fits / 2)
         return max(FEWEST_TOKENS, min(int(fits), GROWTH * max(self._lengths)))

@@ -219,7 +219,7 @@ class Scheduler:
         if prompts:
             current = prompts.index(self._reading) if self._reading in prompts else None
             self._reading = prompts[self._shares.turn([a.work for a in prompts], current)]
-            end = self._stepper.read(self._reading, beside_answers=len(prompts) < len(self._running))
+            end = self._stepper.read(self._reading, len(prompts), len(prompts) < len(self._running))
             self._finish_ended([self._reading], [end])
 
     def _finish_ended(self, stepped: Sequence[Answering], ends: Sequence[End | None]) -> None:

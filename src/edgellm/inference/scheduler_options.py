@@ -10,7 +10,7 @@ from typing import Literal
 @dataclass(frozen=True)
 class SchedulerOptions:
     max_waiting: int = 64  # requests; one more is refused
-    # The longest time, in milliseconds, that reading prompts may add to the time between two tokens of an answer.
+    # The longest time, in milliseconds, that a prompt that is read may add between two tokens of an answer.
     stall_ms: float = 60.0
     cache_bytes: int = 512 * 1024 * 1024  # memory for prompts that were computed; 0: none is ever reused
     cache_folder: Path | None = None  # where prompts are kept across restarts as well; None: in memory alone

@@ -60,15 +60,16 @@ class Stepper:
         # Only now, for the logits are the runtime's and last until it is told to do something else.
         return [self._without_drafts(answering, end) for answering, end in zip(answers, ends, strict=True)]
 
-    def read(self, answering: Answering, beside_answers: bool) -> End | None:
-        """A piece of a prompt, and with its last piece the first token; how it ended, if it did."""
+    def read(self, answering: Answering, prompts: int, beside_answers: bool) -> End | None:
+        """A piece of a prompt, of the so many that are to be read, and with its last piece the first token; how it
+        ended, if it did."""
         try:
             if answering.begun_at is None:
                 self._begin(answering)
             pause = self._places.pause(answering.sequence, answering.held)
             goal = len(answering.ids) if pause is None else pause
-            room = self._pace.tokens(answering.held) if beside_answers else LONGEST_CHUNK
-            length = chunk_length(goal - answering.held, min(room, self._runtime.info.step_tokens))
+            room = self._pace.tokens(answering.held, prompts) if beside_answers else LONGEST_CHUNK
+            length = chunk_length(goal - answering.held, min(room, LONGEST_CHUNK, self._runtime.info.step_tokens))
             end = answering.held + length
             whole = end == len(answering.ids)
             began = self._clock()

@@ -119,7 +119,7 @@ def test_durations_have_the_unit_that_fits(seconds: float, shown: str) -> None:
 def test_a_log_that_cannot_be_written_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     os.close(read)
-    broken = open(write, "w", buffering=1)  # noqa: SIM115: closing it would raise what is tested
+    broken = open(write, "w", buffering=1)  # noqa: SIM115 (closing it raises as well)
     monkeypatch.setattr(sys, "stderr", broken)
     say("the engine serves again")
     Lines(broken).note("something")

@@ -84,3 +84,12 @@ def test_on_the_slowest_machine_a_prompt_still_goes_on(token_s: float) -> None:
     pace = ReadingPace(BOUND_S)
     read(pace, lambda _, length: length * token_s, 100)
     assert pace.tokens(0) == FEWEST_TOKENS
+
+
+def test_each_of_several_prompts_may_add_the_bound() -> None:
+    pace = ReadingPace(BOUND_S)
+    for _ in range(8):
+        pace.observe(0, 100, 0.1)
+    alone = pace.tokens(0)
+    assert alone * 1e-3 <= BOUND_S
+    assert pace.tokens(0, 3) == pytest.approx(3 * alone, abs=3)

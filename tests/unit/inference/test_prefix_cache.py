@@ -121,9 +121,9 @@ def test_few_tokens_are_not_worth_a_copy() -> None:
     with serving(fake()) as scheduler:
         told(scheduler, SYSTEM)
         few = SYSTEM[: WORTHWHILE - 1]
-        in_place, beside = (scheduler.submit(ask(few + ids_of(seed))) for seed in (1, 2))
-        assert finished(in_place) == (answer_of(few + ids_of(1)), len(few))
-        assert finished(beside) == (answer_of(few + ids_of(2)), 0)
+        in_place, beside = (scheduler.submit(ask(few + ids_of(seed), 100)) for seed in (1, 2))
+        assert finished(in_place) == (answer_of(few + ids_of(1), 100), len(few))
+        assert finished(beside) == (answer_of(few + ids_of(2), 100), 0)
 
 
 def test_without_memory_nothing_is_reused() -> None:
@@ -397,7 +397,7 @@ def test_what_others_deleted_is_forgotten_although_nobody_asks_for_it(tmp_path: 
     saved = SavedStates(100, folder, tree.own_tokens)
     for seed in range(20):
         saved.add(Known(np.asarray(ids_of(seed), np.int32), tree, "group"), bytes(60), wait=True)
-        eventually(lambda seed=seed: len(list(tmp_path.glob("*.state"))) == seed + 1)
+        eventually(lambda seed=seed: len(list(tmp_path.glob("group-*"))) == seed + 1)
     assert len(tree) == 20
     for file in tmp_path.iterdir():
         file.unlink()
