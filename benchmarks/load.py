@@ -83,7 +83,8 @@ async def ask(http: aiohttp.ClientSession, url: str, path: str, body: dict[str, 
 async def closed_loop(url: str, path: str, bodies: Sequence[Sequence[dict[str, Any]]]) -> Round:
     """Client i sends `bodies[i]` one after the other; all clients begin together."""
     timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S)
-    connector = aiohttp.TCPConnector(limit=0)
+    # A connection a request: llama-server may close one that is kept just when it is used again.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
 
     async def client(own: Sequence[dict[str, Any]]) -> list[Sample]:
         return [await ask(http, url, path, body) for body in own]

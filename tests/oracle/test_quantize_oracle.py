@@ -19,6 +19,7 @@ from edgellm.engines.gguf.convert import convert
 from edgellm.engines.gguf.imatrix import CHUNK_TOKENS, collect
 from edgellm.engines.gguf.imatrix_file import Imatrix, read_imatrix, write_imatrix
 from edgellm.engines.gguf.quantize import quantize
+from edgellm.engines.protocol import RuntimeOptions
 from tiny_checkpoints import TINY_JA
 from tiny_gguf import VOCAB, experts_gguf
 
@@ -57,7 +58,7 @@ def tool(folder: Path, name: str, *arguments: object) -> None:
 
 def engine_chunks(model: Path, text: str) -> list[list[int]]:
     """The ids that llama-imatrix makes of a text: BOS, then the engine's own, each chunk's first made BOS."""
-    loaded = loading.load_model(model)
+    loaded = loading.load_model(loading.checked_header(model), RuntimeOptions())
     vocab = llama_cpp.llama_model_get_vocab(loaded)
     raw = text.encode()
     ids = (llama_cpp.llama_token * (len(raw) + 8))()

@@ -39,6 +39,8 @@ class RuntimeInfo:
     answers_reusable: bool = field(default=True, kw_only=True)
     # What must agree between the runtime that saves a sequence and the one that restores it, as 64 hex digits.
     state_digest: str = field(default="0" * 64, kw_only=True)
+    # The shortest piece of a prompt that costs no more a token than longer ones do.
+    piece_tokens: int = field(default=16, kw_only=True)
     # Whether `embed` gives vectors, and of how many numbers.
     embedding_width: int = field(default=0, kw_only=True)
 

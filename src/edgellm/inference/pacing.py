@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-FIRST_TOKENS = 16  # before anything was measured
-# A prompt goes on whatever it takes: on a machine so slow the bound cannot be held. Eight tokens take three quarters of
-# the time of sixteen (llama.cpp on a processor), so there is little to be had below.
-FEWEST_TOKENS = 16
 GROWTH = 2  # a chunk is at most so many times as long as the longest of the recent ones
 HEADROOM = 0.9  # the part of the bound that is aimed at
 FORGETTING = 0.95  # of the weight of earlier chunks, at each new one
@@ -20,11 +16,13 @@ class ReadingPace:
     """The longest chunk whose time stays within a bound in nearly all cases.
 
     What a token costs is fitted as a straight line over its depth, since attention looks at all tokens before it;
-    and the bound is held against the second worst of the recent deviations from that line.
+    and the bound is held against the second worst of the recent deviations from that line. No chunk is shorter than
+    `fewest`, whatever it takes: below, a token costs more and more, so that little time is to be had for a lot.
     """
 
-    def __init__(self, bound_s: float) -> None:
+    def __init__(self, bound_s: float, fewest: int) -> None:
         self._bound_s = bound_s
+        self._fewest = fewest
         self._deviations: deque[float] = deque(maxlen=RECENT)  # measured time / expected time
         self._lengths: deque[int] = deque(maxlen=RECENT)
         # Weighted sums over the chunks: weights, middle depths, their squares, seconds a token, and depths × these.
@@ -37,11 +35,11 @@ class ReadingPace:
         would wait for their first token until the answers of the others are nearly done.
         """
         if not self._lengths:
-            return FIRST_TOKENS
+            return self._fewest
         budget_s = HEADROOM * prompts * self._bound_s / self._margin()
         fits = budget_s / self._token_s(depth)
         fits = budget_s / self._token_s(depth + fits / 2)
-        return max(FEWEST_TOKENS, min(int(fits), GROWTH * max(self._lengths)))
+        return max(self._fewest, min(int(fits), GROWTH * max(self._lengths)))
 
     def observe(self, depth: int, tokens: int, seconds: float) -> None:
         """A chunk of so many tokens, read after `depth` others, took so long."""

@@ -71,7 +71,7 @@ class Scheduler:
         self._running: list[Answering] = []  # touched by the decode thread alone
         self._reading: Answering | None = None  # whose prompt the last step read
         self._service_time = ServiceTime()
-        pace = ReadingPace(options.stall_ms / 1000)
+        pace = ReadingPace(options.stall_ms / 1000, self.info.piece_tokens)
         self._stepper = Stepper(runtime, self._places, self._shares, pace, drafter, clock)
         self._thread = threading.Thread(target=self._run, name="edgellm-decode", daemon=True)
         self._thread.start()

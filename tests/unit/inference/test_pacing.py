@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgellm.inference.pacing import FEWEST_TOKENS, FIRST_TOKENS, ReadingPace
+from edgellm.inference.pacing import ReadingPace
 
 BOUND_S = 0.06
+FEWEST = 16
 
 
 def read(pace: ReadingPace, cost_s: Callable[[int, int], float], tokens: int, start: int = 0) -> list[float]:
@@ -29,17 +30,17 @@ def growing(depth: int, length: int) -> float:
 
 
 def test_it_begins_with_a_few_tokens_while_nothing_is_known() -> None:
-    assert ReadingPace(BOUND_S).tokens(0) == FIRST_TOKENS
+    assert ReadingPace(BOUND_S, FEWEST).tokens(0) == FEWEST
 
 
 def test_every_piece_of_a_long_prompt_stays_within_the_bound_and_most_of_it_is_used() -> None:
-    took = read(ReadingPace(BOUND_S), growing, 4000)
+    took = read(ReadingPace(BOUND_S, FEWEST), growing, 4000)
     assert max(took) <= BOUND_S
     assert np.mean(took[5:-1]) >= 0.8 * BOUND_S
 
 
 def test_the_bound_holds_when_the_next_prompt_begins_deep_in_a_sequence_or_at_its_start() -> None:
-    pace = ReadingPace(BOUND_S)
+    pace = ReadingPace(BOUND_S, FEWEST)
     read(pace, growing, 4000)
     assert max(read(pace, growing, 1000, start=3000)) <= BOUND_S
     assert max(read(pace, growing, 1000, start=0)) <= BOUND_S
@@ -48,7 +49,7 @@ def test_the_bound_holds_when_the_next_prompt_begins_deep_in_a_sequence_or_at_it
 
 def test_a_machine_whose_times_vary_breaks_the_bound_in_one_piece_of_a_hundred_at_most() -> None:
     rng = np.random.default_rng(7)
-    pace = ReadingPace(BOUND_S)
+    pace = ReadingPace(BOUND_S, FEWEST)
 
     def uneven(depth: int, length: int) -> float:
         return growing(depth, length) * rng.lognormal(0.0, 0.08)
@@ -60,7 +61,7 @@ def test_a_machine_whose_times_vary_breaks_the_bound_in_one_piece_of_a_hundred_a
 
 
 def test_a_machine_that_becomes_faster_or_slower_is_followed() -> None:
-    pace = ReadingPace(BOUND_S)
+    pace = ReadingPace(BOUND_S, FEWEST)
     read(pace, lambda _, length: length * 1e-3, 4000)
     read(pace, lambda _, length: length * 3e-3, 4000)
     assert pace.tokens(0) * 3e-3 <= BOUND_S
@@ -72,7 +73,7 @@ def test_the_short_ends_of_prompts_say_nothing_about_long_pieces() -> None:
     def accelerator(_: int, length: int) -> float:
         return 8e-3 + length * 1e-5  # nearly all of it is what every call costs
 
-    pace = ReadingPace(BOUND_S)
+    pace = ReadingPace(BOUND_S, FEWEST)
     for _ in range(20):
         read(pace, accelerator, 2000)
         pace.observe(2000, 3, accelerator(2000, 3))
@@ -81,13 +82,13 @@ def test_the_short_ends_of_prompts_say_nothing_about_long_pieces() -> None:
 
 @pytest.mark.parametrize("token_s", [0.02, 5.0])
 def test_on_the_slowest_machine_a_prompt_still_goes_on(token_s: float) -> None:
-    pace = ReadingPace(BOUND_S)
+    pace = ReadingPace(BOUND_S, FEWEST)
     read(pace, lambda _, length: length * token_s, 100)
-    assert pace.tokens(0) == FEWEST_TOKENS
+    assert pace.tokens(0) == FEWEST
 
 
 def test_each_of_several_prompts_may_add_the_bound() -> None:
-    pace = ReadingPace(BOUND_S)
+    pace = ReadingPace(BOUND_S, FEWEST)
     for _ in range(8):
         pace.observe(0, 100, 0.1)
     alone = pace.tokens(0)

@@ -58,7 +58,7 @@ def check_options(options: GgufOptions) -> None:
     for name in (options.type_k, options.type_v):
         if name not in CACHE_TYPES:
             raise UsageError(f"a KV cache cannot be of type {name!r}; it can be {', '.join(CACHE_TYPES)}")
-    if _flash_attention_type(options) == 0 and options.type_v not in FLOAT_CACHE_TYPES:
+    if flash_attention_type(options) == 0 and options.type_v not in FLOAT_CACHE_TYPES:
         raise UsageError(
             f"a {options.type_v} V cache needs flash attention, which is off here; "
             "allow it and take no f32 for K, or use f16 for V"
@@ -167,7 +167,7 @@ def make_context(artifact: Path, model: Any, options: GgufOptions, context_token
     settings.n_threads = settings.n_threads_batch = threads
     settings.type_k = CACHE_TYPES[options.type_k]
     settings.type_v = CACHE_TYPES[options.type_v]
-    settings.flash_attn_type = _flash_attention_type(options)
+    settings.flash_attn_type = flash_attention_type(options)
     settings.kv_unified = False
     library.log.clear()
     context = llama_cpp.llama_init_from_model(model, settings)
@@ -182,7 +182,7 @@ def make_context(artifact: Path, model: Any, options: GgufOptions, context_token
     return context
 
 
-def _flash_attention_type(options: GgufOptions) -> int:
+def flash_attention_type(options: GgufOptions) -> int:
     """Of `enum llama_flash_attn_type`: -1 as llama.cpp likes, 0 off, 1 on."""
     if options.flash_attention is None:
         return 0 if "f32" in (options.type_k, options.type_v) else -1

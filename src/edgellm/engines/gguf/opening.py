@@ -18,7 +18,7 @@ from edgellm.engines.gguf.grouping import (
     one_by_one,
     together,
 )
-from edgellm.engines.gguf.info import can_cut, info_of
+from edgellm.engines.gguf.info import FLASH_PIECE, SHORT_PIECE, can_cut, info_of
 from edgellm.engines.gguf.loading import (
     FLOAT_CACHE_TYPES,
     GgufOptions,
@@ -26,6 +26,7 @@ from edgellm.engines.gguf.loading import (
     check_options,
     checked_header,
     context_tokens_of,
+    flash_attention_type,
     load_adapters,
     load_model,
     make_context,
@@ -75,7 +76,9 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
         llama_cpp.llama_model_free(model)
         raise
     digest = state_digest(artifact, chosen, batch_invariant=False)
-    info = info_of(model, context, adapters, context_tokens, digest, setup=placement.words)
+    flash = flash_attention_type(chosen) != 0 and not chosen.gpu_layers
+    pieces = FLASH_PIECE if flash else SHORT_PIECE
+    info = info_of(model, context, adapters, context_tokens, digest, setup=placement.words, piece_tokens=pieces)
     grouping = one_by_one if info.architecture in ONE_SEQUENCE_A_DECODE else together
     return GgufRuntime(model, context, info, grouping, adapters)
 

@@ -16,6 +16,7 @@ from edgellm.engines.gguf.imatrix import collect
 from edgellm.engines.gguf.imatrix_file import Entry, Imatrix
 from edgellm.engines.gguf.quantize import quantize
 from edgellm.engines.gguf.types import FILE_TYPES, TENSOR_TYPES
+from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import BadInput, EngineFailed, NoSpace, UsageError
 from edgellm.records.quantization import QuantizeReport
 from edgellm.store import digest, disk
@@ -69,7 +70,7 @@ def test_every_file_type_is_written_with_the_size_that_its_tensors_say_and_loads
     assert got(report)["blk.0.ffn_gate.weight"] == default
     assert got(report)["blk.0.attn_norm.weight"] == "F32"
     assert report.fallbacks == []
-    loading.llama_cpp.llama_model_free(loading.load_model(out))
+    loading.llama_cpp.llama_model_free(loading.load_model(loading.checked_header(out), RuntimeOptions()))
 
 
 def test_the_report_is_what_the_written_file_holds(tmp_path: Path, dense: Path) -> None:
