@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 from starlette.testclient import TestClient
 
 from edgellm.inference.local_chat import LocalChat
@@ -25,7 +25,6 @@ from edgellm.serve.outcome import Outcome
 from edgellm.serve.service import Service
 from edgellm.serve.shelf import Offer
 from live_server import eventually, live_service
-from oracles import chromium
 from scripted_runtime import ScriptedRuntime, saying
 from tiny_checkpoints import TINY_JA
 
@@ -84,16 +83,6 @@ def site(*, held_back: bool = False, context: int = 2048, keys: KeyRing | None =
 def open_site() -> Iterator[Site]:
     with site() as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = chromium()
-    # Chromium's sandbox refuses root, which containers run as; the only page opened here is our own.
-    with sync_playwright() as tool:
-        opened = tool.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @dataclass
@@ -252,9 +241,9 @@ def test_a_stream_grows_and_escape_stops_it(slow: tuple[Visit, Site]) -> None:
     visit.page.keyboard.press("Escape")
     expect(visit.page.locator(".note")).to_contain_text("停止しました。")
     assert visit.page.get_by_role("button", name="送信").is_visible()
-    held.engine.let_go()
     eventually(lambda: len(held.outcomes) == 1)
     assert held.outcomes[0].ending == "abandoned"
+    held.engine.let_go()
     visit.asked("続けて")
     assert "図書館へは" in held.outcomes[-1].prompt
 

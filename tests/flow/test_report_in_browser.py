@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from demo_results import MARKUP, hard_to_show
 from edgellm.report.html import write_report
-from oracles import chromium
 
 FACTS = Path(__file__).with_name("page_facts.js").read_text(encoding="utf-8")
 SCREENS = {
@@ -43,16 +41,6 @@ class Opened:
         self.page.check(f"#show-{language}")  # before printing: paper has no switch
         self.page.emulate_media(media="print" if media == "print" else "screen")
         return self.page.evaluate(FACTS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = chromium()
-    # Chromium's sandbox refuses root, which containers run as; the pages opened here are our own files.
-    with sync_playwright() as tool:
-        opened = tool.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module", params=["demo", "hard to show"])
