@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import aiohttp
+import numpy as np
 
 SILENCE_S = 600.0
 
@@ -39,6 +40,9 @@ class Round:
     @property
     def requests_per_s(self) -> float:
         return len(self.samples) / self.seconds
+
+    def ttft_s(self, percentile: float) -> float:
+        return float(np.percentile([sample.ttft_s for sample in self.samples], percentile))
 
     @property
     def prompt_tokens(self) -> int:

@@ -1,14 +1,15 @@
 """Output tokens per second of `edgellm serve` beside llama-server, and llama-cpp-python's server, on one machine.
 
     python benchmarks/serving.py BUNDLE --llama-server PROGRAM [--llama-cpp-python PYTHON] [--clients 1 4 8 16]
-                                 [--pairs 20] [--requests 2] [--prompt-tokens 512] [--output-tokens 128] [--text]
-                                 [--threads N] [--json FILE]
+                                 [--sittings 4] [--pairs 5] [--requests 2] [--prompt-tokens 512] [--output-tokens 128]
+                                 [--text] [--threads N] [--json FILE]
 
 All servers run at the same time and are asked in turn, so that what else the machine does hits each of them: in every
-pair each server gets one round, the first one last in the next pair. A round is so many clients that begin together
-and send `--requests` streaming requests one after the other, of Japanese prompts no two of which begin alike, to
-/v1/completions, at temperature 0 and with `ignore_eos`. With `--text` prompts are sent as text, as people do, and each
-server cuts it into tokens in its own way; otherwise as the same token ids.
+pair each server gets one round with the same prompts, the first one last in the next pair. For each sitting they are
+started anew, since where a process comes to lie in memory makes it faster or slower for as long as it runs. A round is
+so many clients that begin together and send `--requests` streaming requests one after the other, of Japanese prompts no
+two of which begin alike, to /v1/completions, at temperature 0 and with `ignore_eos`. With `--text` prompts are sent as
+text, as people do, and each server cuts it into tokens in its own way; otherwise as the same token ids.
 
 Printed: medians over pairs, and for each number of clients the ratio of edgellm to the other with a 95 % bootstrap
 interval over pairs. A machine with a GPU needs nothing else: both servers take it where their build can.
@@ -19,8 +20,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -47,48 +48,58 @@ def bodies(source: Iterator[Any], clients: int, requests: int, tokens: int, stop
     return [[body_of(p, tokens, stop_ids) for p in islice(source, requests)] for _ in range(clients)]
 
 
-def measure(urls: dict[str, str], clients: int, given: argparse.Namespace, source: Any, stop_ids: Any) -> Any:
-    rounds: dict[str, list[Round]] = {name: [] for name in urls}
+def measure(
+    urls: Mapping[str, str], clients: int, given: argparse.Namespace, source: Iterator[Any], stop_ids: Sequence[int],
+    rounds: Mapping[str, list[Round | None]],
+) -> None:  # fmt: skip
+    """One sitting's pairs, added to the `rounds` of each server: None for a pair in which it has no part."""
     requests = given.requests * (3 if clients == 1 else 1)
     for pair in range(given.pairs):
-        names = list(urls) if pair % 2 == 0 else list(urls)[::-1]
-        for name in names:
-            if name == PYTHON and (clients != 8 or pair >= given.python_pairs):
-                continue
-            load = bodies(source, clients, requests, given.output_tokens, stop_ids)
-            rounds[name].append(run_round(urls[name], "/v1/completions", load))
-    return {name: each for name, each in rounds.items() if each}
+        load = bodies(source, clients, requests, given.output_tokens, stop_ids)
+        for name in list(urls) if pair % 2 == 0 else list(urls)[::-1]:
+            left_out = name == PYTHON and (clients != 8 or pair >= given.python_pairs)
+            rounds[name].append(None if left_out else run_round(urls[name], "/v1/completions", load))
 
 
-def shown(clients: int, rounds: dict[str, list[Round]]) -> dict[str, Any]:
+RATIOS: dict[str, Callable[[Round], float]] = {
+    "output_tokens_per_s": lambda each: each.output_tokens_per_s,
+    "requests_per_s": lambda each: each.requests_per_s,
+    "ttft_p90_s": lambda each: each.ttft_s(90),
+}
+
+
+def shown(clients: int, rounds: Mapping[str, Sequence[Round | None]]) -> dict[str, Any]:
     """One row of the table for each peer, and what goes into the JSON file."""
     row: dict[str, Any] = {"clients": clients}
-    for name, each in rounds.items():
-        ttft = [np.percentile([s.ttft_s for s in r.samples], (50, 90)) * 1000 for r in each]
+    for name, all_rounds in rounds.items():
+        each = [r for r in all_rounds if r is not None]
+        if not each:
+            continue
         row[name] = {
             "output_tokens_per_s": [round(r.output_tokens_per_s, 2) for r in each],
             "requests_per_s": [round(r.requests_per_s, 4) for r in each],
-            "ttft_p50_ms": round(statistics.median(t[0] for t in ttft), 1),
-            "ttft_p90_ms": round(statistics.median(t[1] for t in ttft), 1),
+            "ttft_p90_s": [round(r.ttft_s(90), 4) for r in each],
+            "ttft_p50_ms": round(statistics.median(r.ttft_s(50) for r in each) * 1000, 1),
+            "ttft_p90_ms": round(statistics.median(r.ttft_s(90) for r in each) * 1000, 1),
             "gap_p99_ms": round(
                 statistics.median(np.percentile([g for s in r.samples for g in s.gaps_s], 99) * 1000 for r in each), 1
             ),
             "prompt_tokens": sum(r.prompt_tokens for r in each),
         }
     for name in rounds:
-        if name == OURS:
+        if name == OURS or name not in row:
             continue
-        for measure_name in ("output_tokens_per_s", "requests_per_s"):
-            both = min(len(rounds[name]), len(rounds[OURS]))
-            ours, theirs = (np.array(row[n][measure_name][:both]) for n in (OURS, name))
-            ratio = ratio_interval(ours, theirs)
-            row[name][f"{measure_name}_ratio"] = [round(v, 4) for v in (ratio.value, ratio.low, ratio.high)]
+        both = [(a, b) for a, b in zip(rounds[OURS], rounds[name], strict=True) if a is not None and b is not None]
+        for of, value in RATIOS.items():
+            ratio = ratio_interval(*(np.array([value(r) for r in side]) for side in zip(*both, strict=True)))
+            row[name][f"{of}_ratio"] = [round(v, 4) for v in (ratio.value, ratio.low, ratio.high)]
         print(
             f"| {clients} | {statistics.median(row[OURS]['output_tokens_per_s']):.1f} "
             f"| {name} {statistics.median(row[name]['output_tokens_per_s']):.1f} "
             f"| {bracketed(row[name]['output_tokens_per_s_ratio'])} | {bracketed(row[name]['requests_per_s_ratio'])} "
             f"| {row[OURS]['ttft_p50_ms']:.0f} / {row[name]['ttft_p50_ms']:.0f} "
             f"| {row[OURS]['ttft_p90_ms']:.0f} / {row[name]['ttft_p90_ms']:.0f} "
+            f"| {bracketed(row[name]['ttft_p90_s_ratio'])} "
             f"| {row[OURS]['gap_p99_ms']:.0f} / {row[name]['gap_p99_ms']:.0f} |",
             flush=True,
         )
@@ -99,14 +110,31 @@ def bracketed(ratio: Sequence[float]) -> str:
     return f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
 
 
+def server(
+    name: str, given: argparse.Namespace, model: Path, sequences: int, context: int
+) -> AbstractContextManager[str]:
+    port = free_port()
+    if name == OURS:
+        options = ["--threads", str(given.threads), *given.serve_option]
+        return started(edgellm_command(given.bundle, port, sequences, context, options), port)
+    if name == SERVER:
+        command = llama_server_command(given.llama_server, model, port, sequences, context, given.threads)
+        return started(command, port, lib=given.llama_server.parent)
+    command = llama_cpp_python_command(given.llama_cpp_python, model, port, context, given.threads)
+    return started(command, port, "/v1/models")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("--llama-server", type=Path, required=True)
     parser.add_argument("--llama-cpp-python", type=Path, help="a Python with llama_cpp.server")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8, 16])
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--python-pairs", type=int, default=5)
+    parser.add_argument("--sittings", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=5, help="in each sitting")
+    parser.add_argument(
+        "--python-pairs", type=int, default=2, help="of them, those that llama-cpp-python takes part in"
+    )
     parser.add_argument("--requests", type=int, default=2, help="of each client in a round; three times as many alone")
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--output-tokens", type=int, default=128)
@@ -123,25 +151,22 @@ def main() -> None:
     source: Iterator[Any] = prompts(tokenizer, given.prompt_tokens)
     if given.text or given.llama_cpp_python:
         source = (tokenizer.decode(ids) for ids in source)
-    ports = {name: free_port() for name in (OURS, SERVER, PYTHON)}
-    with ExitStack() as running:
-        options = ["--threads", str(given.threads), *given.serve_option]
-        ours = edgellm_command(given.bundle, ports[OURS], sequences, context, options)
-        server = llama_server_command(
-            given.llama_server, model, ports[SERVER], sequences, context, given.threads
-        )  # fmt: skip
-        urls = {
-            OURS: running.enter_context(started(ours, ports[OURS])),
-            SERVER: running.enter_context(started(server, ports[SERVER], lib=given.llama_server.parent)),
-        }
-        if given.llama_cpp_python:
-            command = llama_cpp_python_command(given.llama_cpp_python, model, ports[PYTHON], context, given.threads)
-            urls[PYTHON] = running.enter_context(started(command, ports[PYTHON], "/v1/models"))
-        for url in urls.values():  # warm-up: pages of the file, kernels, speeds that a scheduler learns
-            run_round(url, "/v1/completions", bodies(source, 2, 1, 32, tokenizer.stop_ids))
-        print("| clients | edgellm tok/s | peer tok/s | tokens/s | requests/s | TTFT p50, ms | p90 | gap p99 |")
-        print("|---|---|---|---|---|---|---|---|")
-        rows = [shown(n, measure(urls, n, given, source, tokenizer.stop_ids)) for n in given.clients]
+    names = [OURS, SERVER, *([PYTHON] if given.llama_cpp_python else [])]
+    rounds: dict[int, dict[str, list[Round | None]]] = {n: {name: [] for name in names} for n in given.clients}
+    for sitting in range(given.sittings):
+        with ExitStack() as running:
+            urls = {name: running.enter_context(server(name, given, model, sequences, context)) for name in names}
+            for url in urls.values():  # warm-up: pages of the file, kernels, speeds that a scheduler learns
+                run_round(url, "/v1/completions", bodies(source, 2, 1, 32, tokenizer.stop_ids))
+            print(f"\nafter {sitting + 1} of {given.sittings} sittings, {given.pairs} pairs each")
+            print(
+                "| clients | edgellm tok/s | peer tok/s | tok/s | req/s | TTFT p50, ms | p90 | ratio | gap p99 |"
+            )
+            print("|---|---|---|---|---|---|---|---|---|")
+            rows = []
+            for clients, each in rounds.items():
+                measure(urls, clients, given, source, tokenizer.stop_ids, each)
+                rows.append(shown(clients, each))
     if given.json:
         given.json.write_text(
             json.dumps({"settings": {k: str(v) for k, v in vars(given).items()}, "rows": rows}, indent=1)

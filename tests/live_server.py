@@ -30,7 +30,7 @@ def live_server(
     certificate: tuple[Path, Path] | None = None, gennai: GennaiOptions | None = None,
 ) -> Iterator[str]:  # fmt: skip
     """Give the URL; at the end the server stops and the chat's scheduler is closed."""
-    offer = Offer(name, lambda: chat, chat.scheduler.info.adapters, defaults or SamplingOptions())
+    offer = Offer(name, lambda _: chat, chat.scheduler.info.adapters, defaults or SamplingOptions())
     service = Service([offer])
     guards = guards or Guards(KeyRing([new_record(f"key-{n}", key) for n, key in enumerate(keys)]) if keys else None)
     with live_service(service, guards, connections=connections, certificate=certificate, gennai=gennai) as url:

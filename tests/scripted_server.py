@@ -36,7 +36,7 @@ class Scripted:
 
 
 def serving(chat: LocalChat, observers: Sequence[Observer]) -> Service:
-    service = Service([Offer("tiny", lambda: chat)])
+    service = Service([Offer("tiny", lambda _: chat)])
     service.observers += observers
     return service
 

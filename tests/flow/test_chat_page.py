@@ -71,7 +71,7 @@ def site(*, held_back: bool = False, context: int = 2048, keys: KeyRing | None =
     )  # fmt: skip
     engine.info = replace(engine.info, adapters=("law",))
     with LocalChat(Scheduler(engine), tokenizer, ChatTemplate.load(TINY_JA)) as chat:
-        service = Service([Offer("tiny", lambda: chat, ("law",)), Offer("other", lambda: chat)])
+        service = Service([Offer("tiny", lambda _: chat, ("law",)), Offer("other", lambda _: chat)])
         outcomes: list[Outcome] = []
         service.observers.append(outcomes.append)
         with live_service(service, Guards(keys)) as url:
@@ -419,7 +419,7 @@ def test_paper_shows_the_conversation_and_nothing_else_even_from_a_dark_screen(v
 
 @pytest.mark.parametrize(("page", "status"), [(True, 200), (False, 404)])
 def test_the_page_can_be_left_out_and_needs_no_key(page: bool, status: int) -> None:
-    def never() -> LocalChat:
+    def never(_: object) -> LocalChat:
         raise AssertionError("the page needs no model")
 
     guards = Guards(KeyRing([new_record("staff", "right-key")]))

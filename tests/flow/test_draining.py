@@ -140,7 +140,7 @@ def test_sigterm_lets_answers_end(served: Served) -> None:
 def test_draining_ends_with_its_time_and_with_a_second_signal(model: Path, drain_s: float, signals: int) -> None:
     runtime = open_runtime("gguf", model, RuntimeOptions(256, 2, 1))
     chat = LocalChat(Scheduler(runtime), load_tokenizer(TINY_JA), None)
-    service, ready, sock = Service([Offer("model", lambda: chat)]), threading.Event(), bind("127.0.0.1", 0)
+    service, ready, sock = Service([Offer("model", lambda _: chat)]), threading.Event(), bind("127.0.0.1", 0)
     server = Server(create_app(service), service, ready.set, drain_s=drain_s)
     thread = threading.Thread(target=server.run, args=([sock],))
     thread.start()

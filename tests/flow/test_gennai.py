@@ -68,7 +68,7 @@ def office(options: GennaiOptions, *, held_back: bool = False, context: int = 51
     limits = KeyLimits(concurrent_requests=1)
     ring = KeyRing([new_record("first", "first"), new_record("one-at-a-time", "second", limits)])
     with LocalChat(Scheduler(engine), tokenizer, ChatTemplate.load(TINY_JA)) as chat:
-        service = Service([Offer("tiny", lambda: chat)])
+        service = Service([Offer("tiny", lambda _: chat)])
         outcomes: list[Outcome] = []
         service.observers.append(outcomes.append)
         with live_service(service, Guards(ring), gennai=options) as url:

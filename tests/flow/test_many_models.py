@@ -53,8 +53,8 @@ class Models:
         room = None if room_gb is None else room_gb * GB
         self.service = Service(offers, memory_bytes=room, max_waiting=max_waiting)
 
-    def _opener(self, name: str) -> Callable[[], LocalChat]:
-        def load() -> LocalChat:
+    def _opener(self, name: str) -> Callable[[object], LocalChat]:
+        def load(_: object) -> LocalChat:
             self.loads.append(name)
             if name == "slow":
                 assert self.gate.wait(30)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgellm.build.adapters import adapter_files, named_paths
@@ -36,7 +38,7 @@ class Loader:
     def offer(self, target: Target, adapters: Mapping[str, Path]) -> Offer:
         options = replace(self.options, adapters=adapters)
         size = self._memory_bytes(target, options) if self.bounded else 0
-        return Offer(target.name, lambda: self._open(target, options), tuple(adapters), advised_sampling(target), size)
+        return Offer(target.name, partial(self._open, target, options), tuple(adapters), advised_sampling(target), size)
 
     def _memory_bytes(self, target: Target, options: RuntimeOptions) -> int:
         """Of the model with its adapters, the prompts that are kept beside it, and the model that drafts for it."""
@@ -47,10 +49,10 @@ class Loader:
         draft = self.scheduling.draft
         return size if draft is None else size + memory_bytes("gguf", draft, replace(options, adapters={}))
 
-    def _open(self, target: Target, options: RuntimeOptions) -> LocalChat:
+    def _open(self, target: Target, options: RuntimeOptions, loop: AbstractEventLoop) -> LocalChat:
         with self.showing(target.name):
             tokenizer, template = target.tokenizer(), target.chat_template()
-            engine = EngineProcess(EngineOrder(target, options, self.scheduling), tell=self.say)
+            engine = EngineProcess(EngineOrder(target, options, self.scheduling), tell=self.say, loop=loop)
         self.say(f"loaded {target.name}: {engine.info.setup}")
         return LocalChat(engine, tokenizer, template)
 

@@ -41,7 +41,8 @@ class Computing:
 computing_options = option_group("computing", Computing, [
     click.option(
         "--max-stall-ms", type=click.FloatRange(1), default=60.0, show_default=True, metavar="MS",
-        help="Longest time that each prompt that waits to be read may add between two tokens of an answer.",
+        help="Longest time that each prompt that waits to be read may add between two tokens of an answer; one that "
+        "has waited for others may add a quarter of that time.",
     ),
     click.option(
         "--cache-scope", type=click.Choice(["key", "all"]), default="key", show_default=True,

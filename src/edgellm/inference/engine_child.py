@@ -1,8 +1,8 @@
 """A scheduler in a process of its own, which may die without taking the server along: the child's end.
 
-Run as `python -m edgellm.inference.engine_child FD`, where FD is a socket to the process that started it. Messages are
-pickles, since both ends are the same program of the same user; the first one is the `EngineOrder`. The process never
-outlives the other end of its socket.
+Run as `python -m edgellm.inference.engine_child FD`, where FD is a socket to the process that started it, over which
+messages go as `engine_wire` says; the first one is the `EngineOrder`. The process never outlives the other end of its
+socket.
 """
 
 from __future__ import annotations
@@ -10,25 +10,32 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
-from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import NoReturn
 
 from edgellm.engines.protocol import Logits
 from edgellm.errors import EdgellmError, EngineFailed
 from edgellm.inference.engine import EngineOrder, grammars_of, open_engine
 from edgellm.inference.engine_messages import Cancel, Close, Embed, Embedded, Loaded, Refused, Said, Submit, Turn
+from edgellm.inference.engine_wire import Wire
 from edgellm.inference.generation import End, Generation, Item, Request
 
 
 class EngineChild:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._sending = threading.Lock()
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        # Sent by a thread of its own, which does it while the next step computes: whoever is woken by a message takes
+        # a core, and between two steps all cores wait for the one thread that decodes.
+        self._outbox: SimpleQueue[object] = SimpleQueue()
+        self._sender = threading.Thread(target=self._send_all, daemon=True)
+        self._sender.start()
         self._generations: dict[int, Generation] = {}
         self._items: list[tuple[int, Item]] = []  # of the turn that runs; touched by the decode thread alone
         self._grammars = ThreadPoolExecutor(1, "edgellm-grammars")
@@ -38,7 +45,8 @@ class EngineChild:
 
     def run(self) -> None:
         """Load, then serve until the other end says so."""
-        order: EngineOrder = self._connection.recv()
+        (order,) = self._wire.receive()
+        assert isinstance(order, EngineOrder)
         loaded = threading.Event()
         logging.getLogger("edgellm").addHandler(Telling(self._send))
         # While the weights are read: later it would hold up every answer under way.
@@ -57,13 +65,14 @@ class EngineChild:
                     os._exit(0)
         except EdgellmError as error:
             self._send(Refused(error))
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
+            self._give_up(error)
+        self._finish_sending()
 
     def _listen(self, loaded: threading.Event) -> None:
         try:
             while True:
-                self._obey(self._connection.recv(), loaded)
+                for message in self._wire.receive():
+                    self._obey(message, loaded)
         except (EOFError, OSError):
             os._exit(1)  # the other process has died: nobody wants what is computed here
         except BaseException:  # a process that hears nothing any more is of no use
@@ -123,9 +132,7 @@ class EngineChild:
         items, self._items = self._items, []
         self._send(Turn(items, self._scheduler.state()))
         if self._scheduler.failure is not None:
-            # The engine is broken, and a process that begins anew is the cure. The last line that it says is why.
-            print(f"error: {self._scheduler.failure}", file=sys.stderr, flush=True)
-            os._exit(1)
+            self._give_up(self._scheduler.failure)  # the engine is broken, and a process that begins anew is the cure
 
     def _embed(self, message: Embed) -> None:
         try:
@@ -134,12 +141,25 @@ class EngineChild:
             vectors = fault if isinstance(fault, EdgellmError) else failed_on(fault)
         self._send(Embedded(message.number, vectors))
 
+    def _give_up(self, error: EdgellmError) -> NoReturn:
+        """End the process, which says why in its last line."""
+        self._finish_sending()
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+
     def _send(self, message: object) -> None:
-        with self._sending:
-            try:
-                self._connection.send(message)
-            except OSError:
-                os._exit(1)
+        self._outbox.put(message)
+
+    def _send_all(self) -> None:
+        try:
+            while (message := self._outbox.get()) is not None:
+                self._wire.send(message)
+        except OSError:
+            os._exit(1)
+
+    def _finish_sending(self) -> None:
+        self._send(None)
+        self._sender.join()
 
 
 def failed_on(fault: Exception) -> EngineFailed:
@@ -163,7 +183,7 @@ def main() -> None:
     # the keys again; the one that started this ends it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    EngineChild(Connection(int(sys.argv[1]))).run()
+    EngineChild(Wire(socket.socket(fileno=int(sys.argv[1])))).run()
     sys.stdout.flush()
     os._exit(0)  # no thread is waited for, and the model is freed
 

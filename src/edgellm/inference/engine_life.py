@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing import Pipe
 from queue import SimpleQueue
-from typing import Any
 
 from edgellm.engines.deaths import how_it_ended
 from edgellm.errors import EngineFailed
 from edgellm.inference.engine import EngineOrder
 from edgellm.inference.engine_messages import Close, Loaded, Refused, Said
+from edgellm.inference.engine_wire import Wire
 
 CHILD = "edgellm.inference.engine_child"
 LAST_LINES = 40  # of what it wrote to stderr, for the reason of its death
@@ -36,7 +36,8 @@ class Life:
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         try:
-            self._connection, theirs = Pipe()
+            ours, theirs = socket.socketpair()
+            self.wire = Wire(ours)
             with theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", CHILD, str(theirs.fileno())], pass_fds=[theirs.fileno()],
@@ -58,23 +59,33 @@ class Life:
 
     def load(self) -> Loaded:
         """Wait until the model is there; raises what loading raises, EngineFailed if the process dies over it."""
-        message = self.receive()
-        if isinstance(message, Loaded):
-            self.loaded_at = time.monotonic()
-            return message
-        raise message.error if isinstance(message, Refused) else EngineFailed(f"the engine process {self.ending()}")
+        match self.receive():  # it says nothing else before it is asked something
+            case [Loaded() as loaded]:
+                self.loaded_at = time.monotonic()
+                return loaded
+            case [Refused(error)]:
+                raise error
+        raise EngineFailed(f"the engine process {self.ending()}")
 
     def send(self, message: object) -> None:
         self._outbox.put(pickle.dumps(message))
 
-    def receive(self) -> Any:
-        """The next message; None when the process is dead."""
-        try:
-            while isinstance(message := self._connection.recv(), Said):
+    def receive(self) -> list[object]:
+        """The next messages; none when the process is dead."""
+        messages: list[object] = []
+        while not messages:
+            try:
+                messages = self.heard(self.wire.receive())
+            except (EOFError, OSError):
+                break
+        return messages
+
+    def heard(self, messages: Sequence[object]) -> list[object]:
+        """Those that are not merely for whoever runs the server; those are told."""
+        for message in messages:
+            if isinstance(message, Said):
                 self._tell(message.line)
-            return message
-        except (EOFError, OSError):
-            return None
+        return [message for message in messages if not isinstance(message, Said)]
 
     def end(self, patience_s: float | None) -> None:
         """Let its last step take so long, and keep what is worth it; then kill it."""
@@ -94,13 +105,13 @@ class Life:
         self._outbox.put(None)
         for thread in self._threads:
             thread.join()
-        self._connection.close()
+        self.wire.close()
         return how_it_ended(code, self._lines)
 
     def _send_all(self) -> None:
         with suppress(OSError):  # it has died, which whoever receives finds out
             while (message := self._outbox.get()) is not None:
-                self._connection.send_bytes(message)
+                self.wire.send_pickle(message)
 
     def _keep_lines(self) -> None:
         assert self._process.stdout is not None

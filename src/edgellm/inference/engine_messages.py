@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgellm.engines.protocol import Logits, RuntimeInfo
 from edgellm.errors import EdgellmError
@@ -52,8 +53,7 @@ class Refused:
     error: EdgellmError
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):  # comes with every step, and pickles in half the time of a dataclass
     """Everything that one step gave, and what the scheduler has done by then."""
 
     items: list[tuple[int, Item]]

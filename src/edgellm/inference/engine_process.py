@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from edgellm.engines.protocol import Logits, RuntimeInfo
@@ -21,6 +23,8 @@ from edgellm.inference.engine import EngineOrder
 from edgellm.inference.engine_life import Life
 from edgellm.inference.engine_messages import Cancel, Embed, Embedded, Submit, Turn
 from edgellm.inference.generation import End, Generation, Item, Listener, Request, SchedulerState
+
+LOOP_LOOK_S = 1.0  # between looks whether the event loop is still there
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,17 @@ class Restarts:
 class EngineProcess:
     """`Generations` by a child process; see `Scheduler` for what its methods do.
 
-    Listeners are called on one thread of this process. While the child is being started again, `submit` raises
-    EngineRestarting.
+    Listeners are called on one thread of this process: that of `loop` where one is given, which must run for as long
+    as there are requests. While the child is being started again, `submit` raises EngineRestarting.
     """
 
     def __init__(
-        self, order: EngineOrder, *, restarts: Restarts | None = None, tell: Callable[[str], None] = lambda _: None
+        self, order: EngineOrder, *, restarts: Restarts | None = None, tell: Callable[[str], None] = lambda _: None,
+        loop: AbstractEventLoop | None = None,
     ) -> None:  # fmt: skip
         """Blocks while the model loads; raises what loading raises. `tell` gets what whoever runs the server should
         know: a sentence for each death, and what the process itself warns of."""
+        self._loop = loop
         self._order = order
         self._restarts = restarts or Restarts()
         self._tell = tell
@@ -103,7 +109,7 @@ class EngineProcess:
         """As of the last step; `waiting` is of this moment."""
         state, under_way = self._state, len(self._generations)
         running = min(state.running, under_way)
-        return replace(state, running=running, waiting=under_way - running)
+        return state._replace(running=running, waiting=under_way - running)
 
     def close(self, patience_s: float | None = None) -> bool:
         """As `Generations.close`; whatever still runs after `patience_s` is killed, so it always ends."""
@@ -124,7 +130,7 @@ class EngineProcess:
             if number in self._generations:
                 self._life.send(Cancel(number))
 
-    # From here on everything runs on the supervising thread.
+    # From here on everything runs on the supervising thread, but for what the event loop reads.
 
     def _supervise(self) -> None:
         try:
@@ -156,7 +162,13 @@ class EngineProcess:
 
     def _receive(self) -> None:
         """Hand over what comes, until the process dies."""
-        while message := self._life.receive():
+        if self._loop is not None:
+            read_on(self._loop, self._life, self._take)
+        while messages := self._life.receive():
+            self._take(messages)
+
+    def _take(self, messages: Sequence[object]) -> None:
+        for message in messages:
             match message:
                 case Turn(items, state):
                     self._state = state
@@ -220,6 +232,35 @@ class EngineProcess:
 
     def _pass_on(self, line: str) -> None:
         self._tell(f"{self._name}: {line}")
+
+
+def read_on(loop: AbstractEventLoop, life: Life, take: Callable[[Sequence[object]], None]) -> None:
+    """Let the event loop read messages and give them to `take`, until the process has died or the loop has ended.
+
+    A thread that read them would have to wake the loop at every step, beside cores that are busy with the next one.
+    """
+    done = threading.Event()
+    faults: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            take(life.heard(life.wire.receive_once()))
+        except (EOFError, OSError):
+            stop()
+        except BaseException as fault:
+            faults.append(fault)
+            stop()
+
+    def stop() -> None:
+        loop.remove_reader(life.wire.fileno())
+        done.set()
+
+    with suppress(RuntimeError):  # the loop has ended, and what comes is read by the thread
+        loop.call_soon_threadsafe(loop.add_reader, life.wire.fileno(), read)
+        while not done.wait(LOOP_LOOK_S) and not loop.is_closed():
+            pass
+    if faults:
+        raise faults[0]
 
 
 def settle(future: Future[Logits], vectors: Logits | EdgellmError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from edgellm.engines.protocol import Logits, RuntimeInfo
 from edgellm.errors import EdgellmError, EngineFailed
@@ -107,8 +107,7 @@ class Generation:
             self.cancelled = True
 
 
-@dataclass(frozen=True)
-class SchedulerState:
+class SchedulerState(NamedTuple):  # made after every step
     """What a scheduler does at this moment, and what it has done since it began."""
 
     sequences: int

@@ -6,6 +6,7 @@ from collections import deque
 
 GROWTH = 2  # a chunk is at most so many times as long as the longest of the recent ones
 HEADROOM = 0.9  # the part of the bound that is aimed at
+WAITED_SHARE = 0.25  # of the time that a prompt waited for its turn, which others may wait for a piece of it
 FORGETTING = 0.95  # of the weight of earlier chunks, at each new one
 RECENT = 64  # chunks whose deviations from what was expected are remembered
 WORST = 3.0  # deviations beyond this are the machine's, and shorter chunks would not help
@@ -28,15 +29,17 @@ class ReadingPace:
         # Weighted sums over the chunks: weights, middle depths, their squares, seconds a token, and depths × these.
         self._weight = self._depths = self._squares = self._costs = self._products = 0.0
 
-    def tokens(self, depth: int, prompts: int = 1) -> int:
-        """How many tokens to read at most, in a sequence that holds `depth`, while so many prompts are to be read.
+    def tokens(self, depth: int, prompts: int = 1, waited_s: float = 0.0) -> int:
+        """How many tokens to read at most, in a sequence that holds `depth`, while so many prompts are to be read, and
+        this one waited so long for its turn.
 
         The bound is what each of them may add: were a crowd of prompts held to the bound of one, all but the first
-        would wait for their first token until the answers of the others are nearly done.
+        would wait for their first token until the answers of the others are nearly done. Nor shall the last of a crowd,
+        which has waited longest, be held up most.
         """
         if not self._lengths:
             return self._fewest
-        budget_s = HEADROOM * prompts * self._bound_s / self._margin()
+        budget_s = HEADROOM * max(prompts * self._bound_s, WAITED_SHARE * waited_s) / self._margin()
         fits = budget_s / self._token_s(depth)
         fits = budget_s / self._token_s(depth + fits / 2)
         return max(self._fewest, min(int(fits), GROWTH * max(self._lengths)))

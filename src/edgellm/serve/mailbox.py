@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from threading import get_ident
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,11 +18,15 @@ class Mailroom:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._wake_loop = loop.call_soon_threadsafe
+        self._thread = get_ident()  # the loop's, on which it is made
         self._posted: deque[tuple[Mailbox[object], object]] = deque()
         self._called = False
 
     def post(self, box: Mailbox[object], item: object) -> None:
         """Any thread."""
+        if get_ident() == self._thread and not self._posted:
+            box.receive(item)
+            return
         self._posted.append((box, item))
         if not self._called:
             self._called = True

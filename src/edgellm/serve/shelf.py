@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -30,7 +31,8 @@ class Offer:
     """A model that a server may load, and what is known of it before."""
 
     name: str
-    open: Callable[[], LocalChat]  # blocks while it loads, in a thread of its own; raises an EdgellmError
+    # Blocks while it loads, in a thread of its own; raises an EdgellmError. What it answers may come on the loop.
+    open: Callable[[asyncio.AbstractEventLoop], LocalChat]
     adapters: tuple[str, ...] = ()
     defaults: SamplingOptions = field(default_factory=SamplingOptions)
     memory_bytes: int = 0  # what it takes when it is loaded, by estimate
@@ -117,7 +119,7 @@ class Shelf:
         try:
             async with self._one_at_a_time:
                 await self._make_room(slot.offer)
-                slot.chat = await in_thread(slot.offer.open)
+                slot.chat = await in_thread(partial(slot.offer.open, asyncio.get_running_loop()))
             return slot.chat
         finally:
             slot.loading = None

@@ -94,3 +94,11 @@ def test_each_of_several_prompts_may_add_the_bound() -> None:
     alone = pace.tokens(0)
     assert alone * 1e-3 <= BOUND_S
     assert pace.tokens(0, 3) == pytest.approx(3 * alone, abs=3)
+
+
+def test_a_prompt_that_has_waited_long_is_read_in_longer_pieces() -> None:
+    pace = ReadingPace(BOUND_S, FEWEST)
+    for _ in range(8):
+        pace.observe(0, 1000, 1.0)
+    assert pace.tokens(0, waited_s=2 * BOUND_S) == pace.tokens(0)
+    assert pace.tokens(0, waited_s=7.0) == pytest.approx(0.9 * 1750, abs=3)

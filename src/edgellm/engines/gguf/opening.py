@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -121,17 +122,27 @@ def _invariant_runtime(
     digest = state_digest(artifact, options, batch_invariant=True)
     info = info_of(model, context, adapters, context_tokens, digest, setup=setup, batch_invariant=True)
     runtime = GgufRuntime(model, context, info, by_kind, adapters)
-    each = (None, *adapters)
     try:
-        if all(company_is_harmless(runtime, adapter) for adapter in each):
-            runtime.gives_company = any(lone_differs(runtime, adapter) for adapter in each)
-            # Where kernels differ for a lone token they do for a few beside a prompt, though a short probe may miss it.
-            runtime.answers_reusable = not runtime.gives_company and all(
-                answers_are_as_prompts(runtime, adapter) for adapter in each
-            )
-            return runtime
+        # OpenMP keeps the helpers of every thread that has ever decoded, and once it counts more of them than cores,
+        # they sleep at each barrier instead of spinning: a decode would take 1.4 times as long ever after. Those of a
+        # thread that has ended are gone.
+        with ThreadPoolExecutor(1, "edgellm-probe") as thread:
+            if thread.submit(_probed, runtime, (None, *adapters)).result():
+                return runtime
     except BaseException:
         llama_cpp.llama_free(context)
         raise
     llama_cpp.llama_free(context)
     return None
+
+
+def _probed(runtime: GgufRuntime, adapters: Sequence[str | None]) -> bool:
+    """Whether company leaves every sequence's results as they are; what that takes is set in the runtime."""
+    if not all(company_is_harmless(runtime, adapter) for adapter in adapters):
+        return False
+    runtime.gives_company = any(lone_differs(runtime, adapter) for adapter in adapters)
+    # Where kernels differ for a lone token they do for a few beside a prompt, though a short probe may miss it.
+    runtime.answers_reusable = not runtime.gives_company and all(
+        answers_are_as_prompts(runtime, adapter) for adapter in adapters
+    )
+    return True
