@@ -118,7 +118,8 @@ def test_a_log_ends_with_the_one_line(folder: Path) -> None:
         assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        process.wait(60)  # while its input is still open, which would end it as well
+        out, err = process.communicate()
     assert process.returncode == 130
     assert out == b""
     assert re.fullmatch(rf"(tokenize: \d+ s\n)+{STOPPED}\n", (first + err).decode())
