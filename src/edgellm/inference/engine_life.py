@@ -43,8 +43,9 @@ class Life:
                     [sys.executable, "-P", "-m", CHILD, str(theirs.fileno())], pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                     text=True, errors="replace",
-                    # Without this ggml starts a debugger to print a backtrace when it aborts.
-                    env=os.environ | {"GGML_NO_BACKTRACE": "1"},
+                    # Without the last of them ggml starts a debugger to print a backtrace when it aborts. The first
+                    # keeps glibc from giving every thread a heap of its own, which grow side by side for ever.
+                    env={"MALLOC_ARENA_MAX": "1"} | os.environ | {"GGML_NO_BACKTRACE": "1"},
                 )  # fmt: skip
         except OSError as error:
             raise EngineFailed(f"no process can be started ({error.strerror}); free memory or raise limits") from error

@@ -9,14 +9,15 @@ import sys
 
 LARGE_BYTES = 1 << 20
 SWEEP_S = 2.0  # after a large request, so that many of them cost one sweep
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
 
 def keep_small() -> None:
     """For a server's process, once its modules are there; it stays in force until the process ends.
 
     glibc raises the size from which a block is given back with every such block that is freed, so that one request of
-    10 MB makes the next ones stay. Here it keeps to one size. What has been made so far is not looked at in sweeps.
+    10 MB makes the next ones stay. Here it keeps to one size. It also gives each new thread a heap of its own, and what
+    is free in one is not used in another: here all share one. What has been made so far is not looked at in sweeps.
     """
     gc.collect()
     gc.freeze()
@@ -25,6 +26,7 @@ def keep_small() -> None:
         if mallopt is not None:
             mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
             mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
+            mallopt(M_ARENA_MAX, 1)
 
 
 class Sweeper:
