@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,6 +159,27 @@ def test_a_model_that_cannot_be_cut_is_not_promised_to_be_batch_invariant(tmp_pa
     runtime = open_runtime(mamba_gguf(tmp_path / "mamba.gguf"), RuntimeOptions(128, 2, batch_invariant=True))
     assert not runtime.info.batch_invariant
     runtime.close()
+
+
+COUNT_THREADS = """
+import os, sys, time
+from pathlib import Path
+from edgellm.engines.gguf.opening import open_runtime
+from edgellm.engines.protocol import RuntimeOptions
+threads = lambda: len(os.listdir("/proc/self/task"))
+before, deadline = threads(), time.monotonic() + 10
+runtime = open_runtime(Path(sys.argv[1]), RuntimeOptions(256, 8, threads=2, batch_invariant=True))
+while threads() > before and time.monotonic() < deadline:
+    time.sleep(0.01)  # those of a thread that has ended take a moment
+sys.exit(threads() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_trying_it_out_leaves_no_helper_thread_behind_that_would_slow_every_later_decode(
+    files: dict[str, Path],
+) -> None:
+    assert subprocess.run([sys.executable, "-c", COUNT_THREADS, files["Q8_0"]]).returncode == 0
 
 
 def test_a_single_sequence_has_no_company_to_depend_on(files: dict[str, Path]) -> None:
