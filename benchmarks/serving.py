@@ -159,9 +159,7 @@ def main() -> None:
             for url in urls.values():  # warm-up: pages of the file, kernels, speeds that a scheduler learns
                 run_round(url, "/v1/completions", bodies(source, 2, 1, 32, tokenizer.stop_ids))
             print(f"\nafter {sitting + 1} of {given.sittings} sittings, {given.pairs} pairs each")
-            print(
-                "| clients | edgellm tok/s | peer tok/s | tok/s | req/s | TTFT p50, ms | p90 | ratio | gap p99 |"
-            )
+            print("| clients | edgellm tok/s | peer tok/s | tok/s | req/s | TTFT p50, ms | p90 | ratio | gap p99 |")
             print("|---|---|---|---|---|---|---|---|---|")
             rows = []
             for clients, each in rounds.items():
