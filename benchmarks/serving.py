@@ -76,9 +76,7 @@ def shown(clients: int, rounds: Mapping[str, Sequence[Round | None]]) -> dict[st
         if not each:
             continue
         row[name] = {
-            "output_tokens_per_s": [round(r.output_tokens_per_s, 2) for r in each],
-            "requests_per_s": [round(r.requests_per_s, 4) for r in each],
-            "ttft_p90_s": [round(r.ttft_s(90), 4) for r in each],
+            **{of: [round(value(r), 4) for r in each] for of, value in RATIOS.items()},
             "ttft_p50_ms": round(statistics.median(r.ttft_s(50) for r in each) * 1000, 1),
             "ttft_p90_ms": round(statistics.median(r.ttft_s(90) for r in each) * 1000, 1),
             "gap_p99_ms": round(

@@ -48,6 +48,11 @@ class Answering:
         return self.first_at is not None
 
     @property
+    def waited_s(self) -> float:
+        """For others' prompts, in a place of its own, before its own was begun."""
+        return 0.0 if self.begun_at is None else self.begun_at - self.admitted_at
+
+    @property
     def work(self) -> tuple[str, int]:
         """Whose it is, and how many tokens of its prompt are left to read; see `fair_queue.Shares.turn`."""
         return self.user, len(self.ids) - self.held

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from queue import SimpleQueue
@@ -45,7 +45,7 @@ class EngineChild:
 
     def run(self) -> None:
         """Load, then serve until the other end says so."""
-        (order,) = self._wire.receive()
+        order, *others = self._wire.receive()  # whoever has no use for the model any more says so at once
         assert isinstance(order, EngineOrder)
         loaded = threading.Event()
         logging.getLogger("edgellm").addHandler(Telling(self._send))
@@ -53,7 +53,7 @@ class EngineChild:
         grammars = self._grammars.submit(grammars_of, order)
         try:
             # Listened to from the start: if the other end goes away meanwhile, loading is in vain.
-            threading.Thread(target=self._listen, args=(loaded,), daemon=True).start()
+            threading.Thread(target=self._listen, args=(others, loaded), daemon=True).start()
             with open_engine(order, lambda constraint: grammars.result()(constraint)) as scheduler:
                 wait([grammars])  # where it failed, requests for a grammar are told, and others are served
                 self._scheduler = scheduler
@@ -68,11 +68,12 @@ class EngineChild:
             self._give_up(error)
         self._finish_sending()
 
-    def _listen(self, loaded: threading.Event) -> None:
+    def _listen(self, messages: Sequence[object], loaded: threading.Event) -> None:
         try:
             while True:
-                for message in self._wire.receive():
+                for message in messages:
                     self._obey(message, loaded)
+                messages = self._wire.receive()
         except (EOFError, OSError):
             os._exit(1)  # the other process has died: nobody wants what is computed here
         except BaseException:  # a process that hears nothing any more is of no use

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
-import threading
 from collections.abc import Iterator
 
 LENGTH = struct.Struct("!Q")  # bytes of the pickle that follows
@@ -16,11 +15,10 @@ READ_BYTES = 1 << 16
 
 
 class Wire:
-    """One end. Any thread may send; one at a time may receive."""
+    """One end. One thread sends and one receives, which may be two."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self._sending = threading.Lock()
         self._room = bytearray(READ_BYTES)  # one for all reads: asking the system for memory takes longer than reading
         self._read = bytearray()  # what has come of messages that are not complete
 
@@ -35,8 +33,7 @@ class Wire:
         self.send_pickle(pickle.dumps(message))
 
     def send_pickle(self, pickled: bytes) -> None:
-        with self._sending:
-            self._end.sendall(LENGTH.pack(len(pickled)) + pickled)
+        self._end.sendall(LENGTH.pack(len(pickled)) + pickled)
 
     def receive(self) -> list[object]:
         """At least one message, in order, and whatever else has come by then; raises EOFError when the other end is

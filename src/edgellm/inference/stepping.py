@@ -64,11 +64,11 @@ class Stepper:
         """A piece of a prompt, of the so many that are to be read, and with its last piece the first token; how it
         ended, if it did."""
         try:
-            began = self._begin(answering) if answering.begun_at is None else answering.begun_at
-            waited_s = began - answering.admitted_at
+            if answering.begun_at is None:
+                self._begin(answering)
             pause = self._places.pause(answering.sequence, answering.held)
             goal = len(answering.ids) if pause is None else pause
-            room = self._pace.tokens(answering.held, prompts, waited_s) if beside_answers else LONGEST_CHUNK
+            room = self._pace.tokens(answering.held, prompts, answering.waited_s) if beside_answers else LONGEST_CHUNK
             length = chunk_length(goal - answering.held, min(room, LONGEST_CHUNK, self._runtime.info.step_tokens))
             end = answering.held + length
             whole = end == len(answering.ids)
@@ -87,14 +87,13 @@ class Stepper:
             self._places.remember(answering.sequence, answering.ids[:end], answering.request)
         return None
 
-    def _begin(self, answering: Answering) -> float:
-        """Let its sequence hold what is known of its prompt; when that was."""
-        answering.begun_at = began = self._clock()
+    def _begin(self, answering: Answering) -> None:
+        """Let its sequence hold what is known of its prompt."""
+        answering.begun_at = self._clock()
         answering.held = answering.cached = self._places.begin(answering.sequence, answering.request)
         self.cached_tokens += answering.cached
         if self._drafter:
             self._drafter.begin(answering.sequence)
-        return began
 
     def _first(self, answering: Answering, logits: Logits) -> End | None:
         """Its prompt is read: the first token, and then others may use what was read."""
