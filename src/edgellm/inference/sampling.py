@@ -6,6 +6,7 @@ A vocabulary of 200,000 is never sorted as a whole: only the few candidates that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,7 +49,7 @@ class Sampler:
         if self._penalties is not None:
             logits = self._penalties.applied(logits)
         best = int(np.argmax(logits))  # the first NaN, if there is one
-        if not np.isfinite(logits[best]):
+        if not math.isfinite(logits[best]):
             raise EngineFailed("the model's output is not a number, so no token can be drawn; the file may be damaged")
         if self.options.temperature < COLDEST:
             return best

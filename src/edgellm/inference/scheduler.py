@@ -180,6 +180,8 @@ class Scheduler:
             raise
 
     def _wait_for_work(self) -> bool:
+        if self._running and not self._closing:
+            return True
         with self._condition:
             self._condition.wait_for(lambda: self._closing or self._waiting or self._running or self._embeddings)
             return not self._closing
@@ -188,11 +190,13 @@ class Scheduler:
         dropped = [a for a in self._running if a.generation.cancelled]
         for answering in dropped:
             self._finish(answering, End("cancelled", timing=answering.timing(self._clock())))
-        with self._condition:
-            waiting = [a for a in self._waiting if a.generation.cancelled]
-            for answering in waiting:
-                self._waiting.remove(answering)
-                self._shares.leave(answering.user)
+        waiting = []
+        if self._waiting:
+            with self._condition:
+                waiting = [a for a in self._waiting if a.generation.cancelled]
+                for answering in waiting:
+                    self._waiting.remove(answering)
+                    self._shares.leave(answering.user)
         for answering in waiting:
             answering.generation.deliver(End("cancelled"))
         if dropped or waiting:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgellm.engines.protocol import Feed, Runtime
+from edgellm.engines.protocol import Feed, Logits, Runtime
 from edgellm.errors import NotWritable
 from edgellm.inference.chat import SamplingOptions
 from edgellm.inference.generation import Generation, Request
@@ -52,6 +54,21 @@ def serving(runtime: Runtime, **options: object) -> Iterator[Scheduler]:
 def fake(**settings: object) -> FakeRuntime:
     settings = {"vocab_tokens": VOCAB, "context_tokens": 256, "sequences": 3, **settings}
     return FakeRuntime(**settings)  # type: ignore[arg-type]
+
+
+@dataclass
+class Held(FakeRuntime):
+    """Takes a step only while it may."""
+
+    may_step: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.may_step.set()
+
+    def step(self, feeds: Sequence[Feed]) -> list[Logits]:
+        self.may_step.wait()
+        return super().step(feeds)
 
 
 def finished(generation: Generation) -> tuple[list[int], int]:
@@ -118,10 +135,13 @@ def test_what_a_sequence_held_is_found_again_after_others_needed_it() -> None:
 
 
 def test_few_tokens_are_not_worth_a_copy() -> None:
-    with serving(fake()) as scheduler:
+    runtime = Held(vocab_tokens=VOCAB, context_tokens=256, sequences=3)
+    with serving(runtime) as scheduler:
         told(scheduler, SYSTEM)
         few = SYSTEM[: WORTHWHILE - 1]
+        runtime.may_step.clear()  # so that the second comes while the first is under way
         in_place, beside = (scheduler.submit(ask(few + ids_of(seed), 100)) for seed in (1, 2))
+        runtime.may_step.set()
         assert finished(in_place) == (answer_of(few + ids_of(1), 100), len(few))
         assert finished(beside) == (answer_of(few + ids_of(2), 100), 0)
 

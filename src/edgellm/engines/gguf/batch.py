@@ -21,6 +21,11 @@ class Batch:
         self._positions = np.zeros(capacity, np.int32)
         self._sequences = np.zeros(capacity, np.int32)
         self._wanted = np.zeros(capacity, np.int8)
+        # The same memory for single tokens: what numpy does for one number takes longer than the number.
+        self._each_token = self._tokens.data
+        self._each_position = self._positions.data
+        self._each_sequence = self._sequences.data
+        self._each_wanted = self._wanted.data
         self._counting = np.arange(context_tokens, dtype=np.int32)
         # Every token belongs to exactly one sequence, so these two are never written again.
         self._sequence_counts = np.ones(capacity, np.int32)
@@ -50,6 +55,15 @@ class Batch:
                 self._wanted[end - 1] = 1
             start = end
         self.struct.n_tokens = start
+
+    def fill_singles(self, feeds: Sequence[Feed], held: Sequence[int]) -> None:
+        """The same for feeds of one token each whose logits are wanted."""
+        for place, feed in enumerate(feeds):
+            self._each_token[place] = feed.ids[0]
+            self._each_position[place] = held[feed.sequence]
+            self._each_sequence[place] = feed.sequence
+            self._each_wanted[place] = 1
+        self.struct.n_tokens = len(feeds)
 
 
 def _pointer(array: NDArray[Any], item: type[Any]) -> Any:
