@@ -33,13 +33,15 @@ class ReadingPace:
         """How many tokens to read at most, in a sequence that holds `depth`, while so many prompts are to be read, and
         this one waited so long for its turn.
 
-        The bound is what each of them may add: were a crowd of prompts held to the bound of one, all but the first
-        would wait for their first token until the answers of the others are nearly done. Nor shall the last of a crowd,
-        which has waited longest, be held up most.
+        Two prompts or more are a crowd, in which each of them may add the bound for each of them: held to that of one,
+        all but the first would wait for their first token until the answers of the others are nearly done, and what
+        short pieces cost more than long ones is lost to everybody. Nor shall the last of a crowd, which has waited
+        longest, be held up most.
         """
         if not self._lengths:
             return self._fewest
-        budget_s = HEADROOM * max(prompts * self._bound_s, WAITED_SHARE * waited_s) / self._margin()
+        sure_s = self._bound_s / self._margin()
+        budget_s = HEADROOM * max(sure_s, WAITED_SHARE * waited_s, prompts**2 * self._bound_s if prompts > 1 else 0.0)
         fits = budget_s / self._token_s(depth)
         fits = budget_s / self._token_s(depth + fits / 2)
         return max(self._fewest, min(int(fits), GROWTH * max(self._lengths)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
+from math import ceil
 from typing import Protocol
 
 from edgellm.engines.protocol import Feed, Logits, Runtime
@@ -14,6 +15,7 @@ from edgellm.inference.generation import End
 from edgellm.inference.pacing import ReadingPace
 from edgellm.inference.places import Places
 
+LONG_PIECE = 128  # tokens, from which length hardly changes what a token costs
 LONGEST_CHUNK = 512  # tokens of a prompt that are read at once while nobody is being answered
 
 
@@ -172,9 +174,12 @@ class Stepper:
 def chunk_length(rest: int, room: int) -> int:
     """How many of the `rest` tokens of a prompt go into a step that has room for `room`.
 
+    Long pieces are as good as equal: a short one after them would take more time a token.
     A prompt is never cut so that one token stands alone: engines compute a single token in another way than
     several, and where a prompt is cut depends on who else is being served. Room for under three leaves no choice.
     """
     fits = min(rest, room)
+    if (equal := ceil(rest / ceil(rest / fits))) >= LONG_PIECE:
+        fits = equal
     taken = fits - 1 if rest - fits == 1 else fits
     return taken if taken > 1 or taken == rest else fits

@@ -105,6 +105,12 @@ def test_a_prompt_alone_is_read_in_pieces_as_long_as_a_step_takes(start: Callabl
     assert engine.steps == [[(0, 20)], [(0, 20)], [(0, 10)]]
 
 
+def test_a_long_prompt_is_cut_into_equal_pieces_so_that_none_is_short(start: Callable) -> None:
+    scheduler, engine = start(context=600, step_tokens=200)
+    assert list(scheduler.submit(ask([1] * 410, 1))) == expected([1] * 410, 1)
+    assert engine.steps == [[(0, 137)], [(0, 137)], [(0, 136)]]
+
+
 def test_prompts_are_read_one_after_the_other_so_that_the_first_token_comes_early(start: Callable) -> None:
     scheduler, engine = start(held_back=True, step_tokens=8)
     both = [scheduler.submit(ask([n] * 14, 2)) for n in (1, 2)]
@@ -500,6 +506,7 @@ class RememberingCache:
     def __init__(self, engine: ScriptedRuntime) -> None:
         self._engine = engine
         self.known: dict[int, list[int]] = {}
+        self._asked = 0
         self.forgotten: list[int] = []
 
     def acquire(self, request: Request, free: Sequence[int]) -> int:
@@ -507,6 +514,7 @@ class RememberingCache:
         return min(free, key=lambda sequence: len(self.known.get(sequence, ())))
 
     def reuse(self, sequence: int, request: Request) -> int:
+        self._asked = len(request.ids)
         longest, source = max((self._shared(ids, request.ids), held) for held, ids in {**self.known, -1: []}.items())
         self.known.pop(sequence, None)
         if source not in (-1, sequence):
@@ -515,7 +523,7 @@ class RememberingCache:
         return longest
 
     def pause(self, sequence: int, held: int) -> int | None:
-        return 8 if held < 8 else None
+        return 8 if held < 8 < self._asked else None
 
     def remember(self, sequence: int, ids: Sequence[int], request: Request) -> None:
         assert self._engine.held(sequence) == len(ids)
