@@ -41,8 +41,8 @@ class Computing:
 computing_options = option_group("computing", Computing, [
     click.option(
         "--max-stall-ms", type=click.FloatRange(1), default=60.0, show_default=True, metavar="MS",
-        help="Longest time that reading a prompt may add between two tokens of an answer. Of a crowd of prompts each may "
-        "add it for each of them, and one that has waited for others a quarter of that time.",
+        help="Longest time that reading a prompt may add between two tokens of an answer. Of a crowd of prompts each "
+        "may add it for each of them, and one that has waited for others a quarter of that time.",
     ),
     click.option(
         "--cache-scope", type=click.Choice(["key", "all"]), default="key", show_default=True,
