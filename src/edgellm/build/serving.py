@@ -36,7 +36,9 @@ class Loader:
     say: Callable[[str], None]
 
     def offer(self, target: Target, adapters: Mapping[str, Path]) -> Offer:
-        options = replace(self.options, adapters=adapters)
+        # What a model takes must be known before it is loaded, so that nothing is tried out.
+        second = False if self.bounded and self.options.second_weights is None else self.options.second_weights
+        options = replace(self.options, adapters=adapters, second_weights=second)
         size = self._memory_bytes(target, options) if self.bounded else 0
         return Offer(target.name, partial(self._open, target, options), tuple(adapters), advised_sampling(target), size)
 

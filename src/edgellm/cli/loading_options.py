@@ -28,16 +28,20 @@ class Loading:
     cache_type_k: str
     cache_type_v: str
     flash_attention: str
+    second_weights: str
 
     def options(
-        self, context: int = 0, sequences: int = 1, *, batch_invariant: bool = False,
-        adapters: Mapping[str, Path] | None = None,
-    ) -> RuntimeOptions:  # fmt: skip
+        self, context: int = 0, sequences: int = 1, *, serving: bool = False, adapters: Mapping[str, Path] | None = None
+    ) -> RuntimeOptions:
+        """`serving`: for so long that trying out what is left open pays, and for many, whose answers shall not differ
+        by company."""
         from edgellm.engines.protocol import RuntimeOptions
 
+        second = SWITCH[self.second_weights]
         return RuntimeOptions(
-            context, sequences, self.threads, batch_invariant, adapters or {}, self.gpu_layers, self.cpu_moe,
+            context, sequences, self.threads, serving, adapters or {}, self.gpu_layers, self.cpu_moe,
             self.cache_type_k, self.cache_type_v, SWITCH[self.flash_attention],
+            second if second is not None or serving else False,
         )  # fmt: skip
 
 
@@ -67,5 +71,10 @@ loading_options = option_group("loading", Loading, [
     click.option(
         "--flash-attention", "-fa", type=click.Choice(list(SWITCH)), default="auto", show_default=True,
         help="Whether attention is computed in blocks; auto: where llama.cpp finds that it can.",
+    ),
+    click.option(
+        "--second-weights", type=click.Choice(list(SWITCH)), default="auto", show_default=True,
+        help="Whether prompts are read with a second set of weights, as the file holds them, beside those that "
+        "llama.cpp rearranges for single tokens; auto: in `serve`, where it is found to be faster and memory suffices.",
     ),
 ])  # fmt: skip

@@ -34,7 +34,7 @@ def serve_models(
     keys = key_ring(door)
     if keeping.audit_content and keeping.audit is None:
         raise UsageError("--audit-content keeps texts in the audit log; give --audit FILE too")
-    options = loading.options(bounds.context, bounds.parallel, batch_invariant=True)
+    options = loading.options(bounds.context, bounds.parallel, serving=True)
     loader = Loader(options, computing.options(bounds.max_queue), bounds.memory is not None, shown_loading, say)
     with ExitStack() as opened:
         with progress_on_stderr() as progress:

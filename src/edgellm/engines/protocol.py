@@ -128,6 +128,8 @@ class RuntimeOptions:
     type_k: str = "f16"  # of the KV cache
     type_v: str = "f16"
     flash_attention: bool | None = None  # None: where the engine finds that it can
+    # Prompts are read with a second set of weights, as the file holds them; None: where that is found to be faster.
+    second_weights: bool | None = False
 
 
 class Builder(Protocol):

@@ -144,7 +144,12 @@ def open_speculation(
         raise UsageError("speculation by a draft model needs its file; give it with --draft")
     context_tokens = min(info.context_tokens, checked_context(target, options.draft))
     drafting = replace(
-        loading, context_tokens=context_tokens, sequences=info.sequences, batch_invariant=False, adapters={}
+        loading,
+        context_tokens=context_tokens,
+        sequences=info.sequences,
+        batch_invariant=False,
+        adapters={},
+        second_weights=False,
     )
     return Speculation(DraftModel(open_runtime("gguf", options.draft, drafting)))
 

@@ -87,8 +87,10 @@ def checked_header(artifact: Path) -> Header:
     return header
 
 
-def load_model(header: Header, options: RuntimeOptions) -> Any:
+def load_model(header: Header, options: RuntimeOptions, *, rearranged: bool = True) -> Any:
     """The `llama_model *` of a file whose header was checked; the caller frees it. `gpu_layers` None takes all.
+
+    `rearranged`: whether llama.cpp may rearrange weights for the processor; otherwise they stay in the file's pages.
 
     Raises BadInput if the file is missing or damaged, UsageError if it holds no model, UnknownFamily (one of these)
     if llama.cpp does not know its architecture.
@@ -97,6 +99,7 @@ def load_model(header: Header, options: RuntimeOptions) -> Any:
     artifact = header.path
     library.log.clear()
     parameters = llama_cpp.llama_model_default_params()
+    parameters.use_extra_bufts = rearranged
     if llama_cpp.llama_supports_gpu_offload():
         parameters.n_gpu_layers = ALL_LAYERS if options.gpu_layers is None else options.gpu_layers
         # Without a GPU they are in memory anyway, and naming the place would keep them from being repacked for speed.

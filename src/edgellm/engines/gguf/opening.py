@@ -19,7 +19,8 @@ from edgellm.engines.gguf.grouping import (
     one_by_one,
     together,
 )
-from edgellm.engines.gguf.info import FLASH_PIECE, SHORT_PIECE, can_cut, info_of
+from edgellm.engines.gguf.header import Header
+from edgellm.engines.gguf.info import FLASH_PIECE, SHORT_PIECE, GgufInfo, can_cut, info_of
 from edgellm.engines.gguf.loading import (
     FLOAT_CACHE_TYPES,
     GgufOptions,
@@ -32,11 +33,14 @@ from edgellm.engines.gguf.loading import (
     load_model,
     make_context,
 )
-from edgellm.engines.gguf.placement import free_room, placement_for
+from edgellm.engines.gguf.placement import cache_bytes_of, free_room, placement_for
+from edgellm.engines.gguf.prompt_reader import LEAST_GAIN, PromptReader, worth_trying
+from edgellm.engines.gguf.reader_trial import TRIED_TOKENS, gain_of
 from edgellm.engines.gguf.runtime import GgufRuntime
 from edgellm.engines.gguf.sequence_state import state_digest
+from edgellm.engines.memory import free_memory_bytes
 from edgellm.engines.protocol import RuntimeOptions
-from edgellm.errors import BadInput, EngineFailed
+from edgellm.errors import BadInput, EdgellmError, EngineFailed, UsageError
 
 # llama.cpp mixes up the states of plamo2 sequences that share a llama_decode: one at a time is right.
 ONE_SEQUENCE_A_DECODE = ("plamo2",)
@@ -45,6 +49,7 @@ ONE_SEQUENCE_A_DECODE = ("plamo2",)
 INVARIANT_PROMPT_TOKENS = 256
 SHORT_CONTEXT_TOKENS = 2048
 SCORES_LIMIT_BYTES = 512 * 1024 * 1024
+MARGIN_BYTES = 512 * 1024 * 1024  # that a second set of weights leaves free
 
 
 def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
@@ -67,7 +72,7 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
         check_model(artifact, model)
         context_tokens = context_tokens_of(artifact, model, chosen.context_tokens)
         adapters = load_adapters(artifact, model, chosen.adapters) if chosen.adapters else {}
-        if chosen.batch_invariant:
+        if chosen.batch_invariant and not chosen.second_weights:
             runtime = _invariant_runtime(artifact, model, adapters, chosen, context_tokens, placement.words)
             if runtime is not None:
                 return runtime
@@ -81,7 +86,48 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
     pieces = FLASH_PIECE if flash else SHORT_PIECE
     info = info_of(model, context, adapters, context_tokens, digest, setup=placement.words, piece_tokens=pieces)
     grouping = one_by_one if info.architecture in ONE_SEQUENCE_A_DECODE else together
-    return GgufRuntime(model, context, info, grouping, adapters)
+    runtime = GgufRuntime(model, context, info, grouping, adapters)
+    try:
+        _find_reader(runtime, header, chosen)
+    except BaseException:
+        runtime.close()
+        raise
+    return runtime
+
+
+def _find_reader(runtime: GgufRuntime, header: Header, options: GgufOptions) -> None:
+    """Let a second set of weights read the prompts, where that is asked for, or is left open and found to pay."""
+    asked, info = options.second_weights, runtime.info
+    if asked is False or (asked is None and not _may_have_reader(header, options, info)):
+        return
+    if not info.can_cut or options.gpu_layers or info.context_tokens < TRIED_TOKENS:
+        raise UsageError(
+            f"{header.path} cannot be read with a second set of weights: that takes a processor, a model whose memory "
+            f"of a text can be cut, and a context of {TRIED_TOKENS} tokens; leave the option out"
+        )
+    try:
+        reader = PromptReader(header, options, info.context_tokens, info.vocab_tokens)
+    except EdgellmError:
+        if asked:
+            raise
+        return
+    with ThreadPoolExecutor(1, "edgellm-probe") as thread:  # see `_invariant_runtime`
+        gain = thread.submit(gain_of, runtime, reader).result()
+    if gain is None and asked:
+        reader.close()
+        raise EngineFailed(f"llama.cpp gives other results for {header.path} with a second set of weights; do without")
+    if gain is None or (asked is None and gain < LEAST_GAIN):
+        reader.close()
+        return
+    runtime.read_with(reader)
+    runtime.tell("prompts read with the file's own weights")
+
+
+def _may_have_reader(header: Header, options: GgufOptions, info: GgufInfo) -> bool:
+    if not info.can_cut or options.gpu_layers or info.context_tokens < TRIED_TOKENS or not worth_trying(header):
+        return False
+    context_bytes = cache_bytes_of(header, replace(options, sequences=1), info.context_tokens)
+    return free_memory_bytes() > header.weight_bytes + context_bytes + MARGIN_BYTES
 
 
 def _for_short_pieces(model: Any, options: GgufOptions, context_tokens: int) -> GgufOptions:

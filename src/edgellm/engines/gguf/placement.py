@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import llama_cpp
@@ -61,7 +61,11 @@ def memory_bytes(artifact: Path, options: RuntimeOptions) -> int:
     header = read_header(artifact)
     chosen = GgufOptions(**vars(options))
     context = chosen.context_tokens or min(header.context_tokens, DEFAULT_CONTEXT_LIMIT)
-    return header.size_bytes + cache_bytes_of(header, chosen, context) + compute_bytes(header, chosen)
+    size = header.size_bytes + cache_bytes_of(header, chosen, context) + compute_bytes(header, chosen)
+    if chosen.second_weights:
+        own = replace(chosen, sequences=1)
+        size += header.size_bytes + cache_bytes_of(header, own, context) + compute_bytes(header, own)
+    return size
 
 
 def context_that_fits(header: Header, options: GgufOptions, wanted: int, spare_bytes: int) -> int:

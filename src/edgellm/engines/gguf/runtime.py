@@ -14,6 +14,7 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
+from numpy.typing import NDArray
 
 from edgellm.engines.feeds import check_number, check_prompts, checked_ids, rows_wanted
 from edgellm.engines.gguf import library
@@ -21,6 +22,7 @@ from edgellm.engines.gguf.batch import Batch
 from edgellm.engines.gguf.embedding import Embedder
 from edgellm.engines.gguf.grouping import Grouping, bridges, companions, one_by_one
 from edgellm.engines.gguf.info import GgufInfo
+from edgellm.engines.gguf.prompt_reader import SHORTEST, WORTH_DEPTH, WORTH_TOKENS, PromptReader
 from edgellm.engines.gguf.sequence_state import read_state, write_state
 from edgellm.engines.protocol import Feed, Logits
 from edgellm.engines.states import pack, unpack
@@ -50,6 +52,7 @@ class GgufRuntime:
         self._copying: set[int] = set()  # sources and targets of copies that llama.cpp carries out with its next decode
         self._batch = Batch(info.step_tokens, info.context_tokens + 1)  # and a companion
         self._grouping = grouping
+        self._reader: PromptReader | None = None
         self._embedder = Embedder(model, info.embedding_width, info.threads)
         self._no_rows = np.empty((0, info.vocab_tokens), np.float32)
         self._table = self._no_rows
@@ -67,6 +70,16 @@ class GgufRuntime:
     def answers_reusable(self, found: bool) -> None:
         self._info = replace(self._info, answers_reusable=found)
 
+    def read_with(self, reader: PromptReader | None) -> None:
+        """Read prompts with this from now on, to be closed with the runtime; None: as before."""
+        if self._reader is not None and self._reader.sequence is not None:
+            self._bring_home(self._reader.sequence)
+        self._reader = reader
+
+    def tell(self, words: str) -> None:
+        """Add to what `info.setup` says."""
+        self._info = replace(self._info, setup=f"{self._info.setup}, {words}")
+
     def step(self, feeds: Sequence[Feed]) -> list[Logits]:
         """As `Runtime.step`; see the class for what an EngineFailed leaves behind."""
         self._check_open()
@@ -74,6 +87,11 @@ class GgufRuntime:
             return self._next_tokens(feeds)
         ids = checked_ids(feeds, self._held, self._info)
         self._check_adapters(feeds)
+        if self._reader is not None:
+            if len(feeds) == 1 and self._is_for(self._reader, feeds[0]):
+                return [self._read_beside(self._reader, feeds[0], ids)]
+            for feed in feeds:
+                self._bring_home(feed.sequence)
         ends = list(accumulate(len(feed.ids) for feed in feeds))
         before = list(self._held)
         logits: dict[int, Logits] = {}
@@ -106,13 +124,14 @@ class GgufRuntime:
         expected = feeds[0].sequence
         if not 0 <= expected <= info.sequences - len(feeds) or len(feeds) > info.step_tokens:
             return False
+        elsewhere = None if self._reader is None else self._reader.sequence
         for feed in feeds:
             if feed.sequence != expected or len(feed.ids) != 1 or feed.logits != "last" or feed.adapter != adapter:
                 return False
             token, held = feed.ids[0], self._held[expected]
             if type(token) is not int or not 0 <= token < info.vocab_tokens or held >= info.context_tokens:
                 return False
-            if held and self._begun_with[expected] != adapter:
+            if (held and self._begun_with[expected] != adapter) or expected == elsewhere:
                 return False
             expected += 1
         return True
@@ -127,6 +146,41 @@ class GgufRuntime:
             self._begun_with[feed.sequence] = feed.adapter
         table = self._logits_table(len(feeds))
         return [table[row : row + 1] for row in range(len(feeds))]
+
+    def _is_for(self, reader: PromptReader, feed: Feed) -> bool:
+        """Whether the reader is to take these tokens of a prompt."""
+        count, held = len(feed.ids), self._held[feed.sequence]
+        if feed.adapter is not None or feed.logits == "all":
+            return False
+        if reader.sequence == feed.sequence:
+            return count >= SHORTEST
+        return count >= WORTH_TOKENS and held <= WORTH_DEPTH * count
+
+    def _read_beside(self, reader: PromptReader, feed: Feed, ids: NDArray[np.int64]) -> Logits:
+        sequence = feed.sequence
+        if reader.sequence != sequence:
+            if reader.sequence is not None:
+                self._bring_home(reader.sequence)
+            if held := self._held[sequence]:
+                self._finish_copies(sequence)
+                if not reader.fetch(self._context, sequence, held, self._info.sequences):
+                    raise EngineFailed(f"llama.cpp could not move a prompt ({library.log.reason()}); ask again")
+                self._forget(sequence, 0)
+                self._held[sequence] = held
+        logits = reader.read(feed, ids)
+        self._held[sequence] += len(feed.ids)
+        self._begun_with[sequence] = None
+        return logits
+
+    def _bring_home(self, sequence: int) -> None:
+        """Let the context hold a sequence that the reader holds. Raises EngineFailed, and it is empty then."""
+        reader = self._reader
+        if reader is None or reader.sequence != sequence:
+            return
+        self._finish_copies(sequence)
+        if not reader.hand_over(self._context, self._info.sequences):
+            self._forget(sequence, 0)
+            raise EngineFailed(f"llama.cpp could not take over a prompt ({library.log.reason()}); ask again")
 
     def _check_adapters(self, feeds: Sequence[Feed]) -> None:
         for feed in feeds:
@@ -189,7 +243,11 @@ class GgufRuntime:
                 f"a {self._info.architecture} model cannot forget the tail of a sequence; "
                 "empty the sequence and feed it again"
             )
-        self._forget(sequence, tokens)
+        if self._reader is not None and self._reader.sequence == sequence:
+            self._reader.keep(tokens)
+            self._held[sequence] = tokens
+        else:
+            self._forget(sequence, tokens)
 
     def copy(self, source: int, target: int) -> None:
         """As `Runtime.copy`; the data itself is copied by the next step."""
@@ -198,7 +256,8 @@ class GgufRuntime:
         check_number(target, self._info.sequences)
         if source == target:
             return
-        self._forget(target, 0)
+        self._bring_home(source)
+        self.keep(target, 0)
         if self._held[source] and self._info.can_cut:
             # Whole sequences only: with separate caches any other range ends the process.
             llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
@@ -211,6 +270,7 @@ class GgufRuntime:
     def save(self, sequence: int) -> bytes:
         """As `Runtime.save`."""
         held = self.held(sequence)
+        self._bring_home(sequence)
         self._finish_copies(sequence)
         payload = read_state(self._context, sequence) if held else np.empty(0, np.uint8)
         return pack(self._info, held, self._begun_with[sequence], payload)
@@ -236,6 +296,9 @@ class GgufRuntime:
         """As `Runtime.close`."""
         if self._context is not None:
             self._embedder.close()
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
             llama_cpp.llama_free(self._context)
             llama_cpp.llama_model_free(self._model)
             self._context = self._memory = self._model = None  # the adapters went with the model

@@ -19,7 +19,9 @@ from edgellm.store.digest import of_value
 
 # Options that change neither the numbers in a state nor its shape. The number of sequences does: it is the number of
 # llama.cpp's streams, which a state names.
-INDIFFERENT = ("context_tokens", "threads", "batch_invariant", "adapters", "step_tokens", "ubatch_tokens")
+INDIFFERENT = (
+    "context_tokens", "threads", "batch_invariant", "adapters", "step_tokens", "ubatch_tokens", "second_weights",
+)  # fmt: skip
 
 
 def state_digest(artifact: Path, options: GgufOptions, *, batch_invariant: bool) -> str:

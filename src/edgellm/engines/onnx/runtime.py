@@ -24,7 +24,7 @@ from edgellm.store.digest import of_value
 DEFAULTS = RuntimeOptions()
 LLAMA_CPP_OPTIONS = {
     "gpu_layers": "--gpu-layers", "cpu_moe": "--cpu-moe", "type_k": "--cache-type-k", "type_v": "--cache-type-v",
-    "flash_attention": "--flash-attention",
+    "flash_attention": "--flash-attention", "second_weights": "--second-weights",
 }  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def _check_options(options: OnnxOptions) -> None:
     if options.context_tokens < 0 or options.threads < 0:
         raise UsageError("context_tokens and threads cannot be negative; 0 chooses a default")
     for name, option in LLAMA_CPP_OPTIONS.items():
-        if getattr(options, name) != getattr(DEFAULTS, name):
+        if getattr(options, name) not in (getattr(DEFAULTS, name), None):
             raise UsageError(f"{option} is a setting of llama.cpp, which an ONNX model does without; leave it out")
 
 
