@@ -115,7 +115,10 @@ def _find_reader(runtime: GgufRuntime, header: Header, options: GgufOptions) -> 
         gain = thread.submit(gain_of, runtime, reader).result()
     if gain is None and asked:
         reader.close()
-        raise EngineFailed(f"llama.cpp gives other results for {header.path} with a second set of weights; do without")
+        raise EngineFailed(
+            f"{header.path} cannot be read with a second set of weights: llama.cpp's memory of a text is of another "
+            "kind for it, or the results differ; leave the option out"
+        )
     if gain is None or (asked is None and gain < LEAST_GAIN):
         reader.close()
         return

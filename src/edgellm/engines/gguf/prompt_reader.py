@@ -77,6 +77,10 @@ class PromptReader:
         if not tokens:
             self.sequence = None
 
+    def state_bytes(self) -> int:
+        """How long the state of what is held is."""
+        return int(llama_cpp.llama_state_seq_get_size(self._context, 0))
+
     def fetch(self, context: Any, sequence: int, tokens: int, sequences: int) -> bool:
         """Hold what a sequence of the other context holds, of so many tokens; False where llama.cpp refuses."""
         self.keep(0)

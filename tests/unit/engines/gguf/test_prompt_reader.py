@@ -21,6 +21,7 @@ from edgellm.engines.gguf.runtime import GgufRuntime
 from edgellm.engines.protocol import Feed, RuntimeOptions
 from edgellm.errors import EngineFailed, UsageError
 from tiny_checkpoints import random_llama
+from tiny_gpt_oss import random_gpt_oss
 from tiny_recurrent import mamba_gguf
 
 CONTEXT, SEQUENCES, VOCAB = 512, 4, 8192
@@ -173,8 +174,14 @@ def test_a_prompt_that_llama_cpp_does_not_take_over_leaves_an_empty_sequence(
 
 def test_results_that_differ_refuse_it_where_it_was_asked_for(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_trial, "CLOSE", -1.0)
-    with pytest.raises(EngineFailed, match="gives other results"):
+    with pytest.raises(EngineFailed, match="or the results differ"):
         open_runtime(llama, RuntimeOptions(CONTEXT, SEQUENCES, threads=1, second_weights=True))
+
+
+def test_a_model_with_two_kinds_of_memory_is_read_as_before(tmp_path: Path) -> None:
+    convert(random_gpt_oss(tmp_path / "checkpoint"), tmp_path / "model.gguf", "F32")
+    with pytest.raises(EngineFailed, match="or the results differ"):
+        open_runtime(tmp_path / "model.gguf", RuntimeOptions(CONTEXT, SEQUENCES, threads=1, second_weights=True))
 
 
 def test_a_model_that_cannot_be_cut_and_a_short_context_refuse_it(llama: Path, tmp_path: Path) -> None:
