@@ -78,6 +78,8 @@ def main() -> None:
     """Run the command line; every failure is one sentence on stderr and an exit code."""
     try:
         try:
+            if "serve" in sys.argv:
+                import_module("edgellm.serve.heap").share_heap()  # before there is a thread
             STOP.listen()
             cli(standalone_mode=False, default_map=configured(list(VERBS)))
             code = 0

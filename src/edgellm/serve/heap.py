@@ -12,21 +12,32 @@ SWEEP_S = 2.0  # after a large request, so that many of them cost one sweep
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
 
+def share_heap() -> None:
+    """Let all threads share one heap, until the process ends; before any thread has begun.
+
+    glibc gives each new thread a heap of its own, and what is free in one is not used in another. How many there may be
+    is settled when the first of them asks for memory.
+    """
+    _set(M_ARENA_MAX, 1)
+
+
 def keep_small() -> None:
     """For a server's process, once its modules are there; it stays in force until the process ends.
 
     glibc raises the size from which a block is given back with every such block that is freed, so that one request of
-    10 MB makes the next ones stay. Here it keeps to one size. It also gives each new thread a heap of its own, and what
-    is free in one is not used in another: here all share one. What has been made so far is not looked at in sweeps.
+    10 MB makes the next ones stay. Here it keeps to one size. What has been made so far is not looked at in sweeps.
     """
     gc.collect()
     gc.freeze()
+    _set(M_MMAP_THRESHOLD, LARGE_BYTES)
+    _set(M_TRIM_THRESHOLD, LARGE_BYTES)
+
+
+def _set(what: int, value: int) -> None:
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and gives back by itself
         if mallopt is not None:
-            mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-            mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
-            mallopt(M_ARENA_MAX, 1)
+            mallopt(what, value)
 
 
 class Sweeper:
