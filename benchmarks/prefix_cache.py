@@ -116,7 +116,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: one for each usable core")
     arguments = parser.parse_args()
-    opened = partial(RuntimeOptions, context_tokens=2048, threads=arguments.threads, batch_invariant=True)
+    opened = partial(
+        RuntimeOptions, context_tokens=2048, threads=arguments.threads, batch_invariant=True, second_weights=None
+    )  # as `serve` opens a model
     uses: list[tuple[str, Path, int, Measure]] = [
         (f"{CLIENTS} clients, {SYSTEM} tokens shared, first requests, p50", arguments.model, CLIENTS,
          partial(shared_system_prompt, nth=0)),
