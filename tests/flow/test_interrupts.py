@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,9 @@ def test_a_signal_to_the_process_alone_ends_its_children_too(
 
 def test_a_log_ends_with_the_one_line(folder: Path) -> None:
     line = [sys.executable, "-m", "edgellm", "tokenize", str(folder / "random.gguf"), "--lines", "-"]
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    # A shell starts what it runs beside itself, such as these tests, with the signal ignored.
+    with subprocess.Popen(line, **pipes, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL)) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
