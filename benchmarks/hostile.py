@@ -4,8 +4,8 @@
 
 Serves tiny-ja, sends four thousand requests of every kind of tests/hostile_requests.py to warm up, takes the memory of
 all processes of the server, sends the ten thousand, waits until all is quiet and takes it again. Ends with 1 on a
-crash, a hang, a 5xx, another request's text in an answer, an honest request that is answered otherwise than alone, or memory
-that is not back to within 5 % of what it was.
+crash, a hang, a 5xx, another request's text in an answer, an honest request that is answered otherwise than alone,
+or memory that is not back to within 5 % of what it was.
 """
 
 from __future__ import annotations
