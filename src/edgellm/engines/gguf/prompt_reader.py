@@ -8,7 +8,7 @@ prompts are read with these, in a context for one sequence, and what that leaves
 
 from __future__ import annotations
 
-import ctypes
+from dataclasses import replace
 from typing import Any
 
 import llama_cpp
@@ -19,6 +19,7 @@ from edgellm.engines.gguf import library
 from edgellm.engines.gguf.batch import Batch
 from edgellm.engines.gguf.header import Header
 from edgellm.engines.gguf.loading import GgufOptions, load_model, make_context
+from edgellm.engines.gguf.sequence_state import read_state, write_state
 from edgellm.engines.protocol import Feed, Logits
 from edgellm.errors import EngineFailed
 
@@ -44,7 +45,7 @@ class PromptReader:
         self._vocab_tokens = vocab_tokens
         self._model = load_model(header, options, rearranged=False)
         try:
-            own = GgufOptions(**{**vars(options), "sequences": 1})
+            own = replace(options, sequences=1)
             self._context = make_context(header.path, self._model, own, context_tokens)
         except BaseException:
             llama_cpp.llama_model_free(self._model)
@@ -84,14 +85,13 @@ class PromptReader:
     def fetch(self, context: Any, sequence: int, tokens: int, sequences: int) -> bool:
         """Hold what a sequence of the other context holds, of so many tokens; False where llama.cpp refuses."""
         self.keep(0)
-        state = _state_of(context, sequence, spare=0)
+        state = read_state(context, sequence)
         words = state[: WORD.itemsize * (STREAMS + 1 + sequences)].view(WORD)
         before = int(np.flatnonzero(words[STREAMS + 1 :])[0])  # streams that are empty
         words[before : before + STREAMS] = words[:STREAMS].copy()
         words[before + STREAMS] = 1
         start, end = WORD.itemsize * before, len(state) - WORD.itemsize * (sequences - 1 - before)
-        taken = llama_cpp.llama_state_seq_set_data(self._context, _bytes(state, start), end - start, 0)
-        if taken != end - start:
+        if not write_state(self._context, 0, state[start:end]):
             self.keep(0)
             return False
         self.sequence, self._held = sequence, tokens
@@ -99,11 +99,11 @@ class PromptReader:
 
     def hand_over(self, context: Any, sequences: int) -> bool:
         """Let the other context hold the sequence, in place of what it held of it; False where llama.cpp refuses."""
-        state = _state_of(self._context, 0, spare=WORD.itemsize * (sequences - 1))
+        state = read_state(self._context, 0, spare=WORD.itemsize * (sequences - 1))
         state[: WORD.itemsize * (STREAMS + 1)].view(WORD)[STREAMS] = sequences
-        taken = llama_cpp.llama_state_seq_set_data(context, _bytes(state), len(state), self.sequence)
+        taken = self.sequence is not None and write_state(context, self.sequence, state)
         self.keep(0)
-        return bool(taken == len(state))
+        return taken
 
     def close(self) -> None:
         llama_cpp.llama_free(self._context)
@@ -116,18 +116,3 @@ def worth_trying(header: Header) -> bool:
     for tensor in header.tensors:
         sizes[tensor.type in REARRANGED] += tensor.size_bytes
     return sizes[True] >= LEAST_SHARE * sum(sizes.values())
-
-
-def _state_of(context: Any, sequence: int, spare: int) -> Any:
-    """What a context holds of a sequence, and so many zeros after it."""
-    size = llama_cpp.llama_state_seq_get_size(context, sequence)
-    state = np.empty(size + spare, np.uint8)
-    state[size:] = 0
-    written = llama_cpp.llama_state_seq_get_data(context, _bytes(state), size, sequence)
-    if not 0 < written == size:
-        raise EngineFailed(f"llama.cpp gave {written} bytes of a sequence where it holds {size}; ask again")
-    return state
-
-
-def _bytes(state: Any, start: int = 0) -> Any:
-    return ctypes.cast(state.ctypes.data + start, ctypes.POINTER(ctypes.c_uint8))

@@ -36,10 +36,14 @@ def state_digest(artifact: Path, options: GgufOptions, *, batch_invariant: bool)
     return value.removeprefix("sha256:")
 
 
-def read_state(context: Any, sequence: int) -> Payload:
-    """Raises EngineFailed if llama.cpp gives another number of bytes than it announced."""
+def read_state(context: Any, sequence: int, spare: int = 0) -> Payload:
+    """What a sequence holds, and so many zeros after it.
+
+    Raises EngineFailed if llama.cpp gives another number of bytes than it announced.
+    """
     size = llama_cpp.llama_state_seq_get_size(context, sequence)
-    payload = np.empty(size, np.uint8)
+    payload = np.empty(size + spare, np.uint8)
+    payload[size:] = 0
     written = llama_cpp.llama_state_seq_get_data(context, _pointer(payload), size, sequence)
     if not 0 < written == size:
         raise EngineFailed(f"llama.cpp gave {written} bytes of sequence {sequence} where it holds {size}")
