@@ -27,7 +27,7 @@ from edgellm.engines.protocol import Runtime, RuntimeOptions
 from edgellm.inference.target import resolve
 from edgellm.language.tokenizer import Tokenizer
 from edgellm.measures.fidelity import WINDOW_TOKENS, Document, Tally, kld_change, tallies
-from edgellm.records.results import Interval
+from edgellm.records.statistics import Interval
 from edgellm.stages.verify import VERIFICATION, verification_documents
 from edgellm.store.catalogue import DOCUMENT_BREAK, TEXTS
 from edgellm.store.work import WorkFolder, default_root

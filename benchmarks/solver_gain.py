@@ -26,7 +26,7 @@ from edgellm.engines import open_runtime
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.target import resolve
 from edgellm.measures.fidelity import WINDOW_TOKENS, Document, Tally, kld_change, tallies
-from edgellm.records.results import Interval
+from edgellm.records.statistics import Interval
 from edgellm.stages import Progress
 from edgellm.stages.sensitivity import Effort
 from edgellm.stages.verify import verification_documents

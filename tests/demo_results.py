@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgellm.records.results import (
-    Check,
-    DemoResult,
-    EngineBench,
-    EngineTest,
-    Fidelity,
-    FormatRow,
-    Interval,
-    Spread,
-    Verdict,
-)
+from edgellm.records.bench import EngineBench, EngineTest
+from edgellm.records.results import Check, DemoResult, Fidelity, FormatRow, Verdict
+from edgellm.records.statistics import Interval, Spread
 
 # type, bytes, bits per weight, mean KLD, same top %, decode tokens/s, prompt tokens/s
 LADDER = (

@@ -23,8 +23,9 @@ from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import EngineFailed, UsageError
 from edgellm.inference.target import resolve
 from edgellm.measures.fidelity import WINDOW_TOKENS, kld_change, summary, tallies
-from edgellm.records.results import Check, Fidelity, Interval
+from edgellm.records.results import Check, Fidelity
 from edgellm.records.sensitivity import Solution, mixture_name
+from edgellm.records.statistics import Interval
 from edgellm.stages.calibrate import IMATRIX
 from edgellm.stages.sensitivity import Effort
 from edgellm.stages.verify import check_structure, verification_documents

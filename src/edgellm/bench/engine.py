@@ -16,7 +16,7 @@ from edgellm.engines.protocol import Feed, Runtime
 from edgellm.errors import UsageError
 from edgellm.language.tokenizer import Tokenizer
 from edgellm.measures.statistics import spread
-from edgellm.records.results import EngineTest
+from edgellm.records.bench import EngineTest
 
 
 @dataclass(frozen=True)

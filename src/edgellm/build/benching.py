@@ -9,7 +9,7 @@ from edgellm.bench.machine import complaints, conditions_before, describe_machin
 from edgellm.build.opening import runnable
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.inference.target import Target, resolve
-from edgellm.records.results import EngineBench
+from edgellm.records.bench import EngineBench
 from edgellm.stages import Progress, labelled
 from edgellm.stages.verify import VERIFICATION
 from edgellm.store import catalogue

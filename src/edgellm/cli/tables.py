@@ -11,9 +11,10 @@ from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from edgellm.build.recipe_check import Checked
+    from edgellm.records.bench import EngineTest
     from edgellm.records.device import Device
     from edgellm.records.recipe import Recipe
-    from edgellm.records.results import Check, DemoResult, EngineTest, FormatRow
+    from edgellm.records.results import Check, DemoResult, FormatRow
 
 LADDER = ("type", "MB", "bits/weight", "mean KLD", "same top %", "bits/byte", "tok/s", "char/s")
 DEVICES = ("name", "machines", "memory", "usable")

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edgellm.engines.protocol import Feed, Logits, Runtime
 from edgellm.errors import UsageError
 from edgellm.measures.statistics import pooled_interval, ratio_interval
-from edgellm.records.results import Fidelity, Interval
+from edgellm.records.results import Fidelity
+from edgellm.records.statistics import Interval
 
 Floats = NDArray[np.float64]
 WINDOW_TOKENS = 512

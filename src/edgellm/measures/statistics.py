@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgellm.records.results import Interval, Spread
+from edgellm.records.statistics import Interval, Spread
 
 Floats = NDArray[np.float64]
 

@@ -5,22 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from edgellm.records.base import Record
-
-
-class Interval(Record):
-    """An estimate and the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Spread(Record):
-    """Median, smallest and largest of repeated measurements."""
-
-    median: float
-    low: float
-    high: float
+from edgellm.records.bench import EngineBench
+from edgellm.records.statistics import Interval
 
 
 class Check(Record):
@@ -55,26 +41,6 @@ class Fidelity(Record):
     perplexity_ratio: Interval
     bits_per_byte: Interval
     reference_bits_per_byte: float
-
-
-class EngineTest(Record):
-    """One row of the engine bench: `pp512` or `tg128` (with `@d…` for a depth, `x…` for parallel sequences)."""
-
-    test: str
-    tokens_per_s: Spread
-    characters_per_s: float | None  # at the median, counting Unicode code points
-    joules_per_token: float | None = None
-    bandwidth_fraction: float | None = None
-
-
-class EngineBench(Record):
-    schema_version: Literal[1] = 1
-    target: str
-    results: list[EngineTest]
-    machine: dict[str, object]
-    conditions: dict[str, object]
-    valid: bool
-    reasons: list[str]  # why it is not valid; empty when it is
 
 
 class FormatRow(Record):

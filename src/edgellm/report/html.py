@@ -9,7 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
-from edgellm.records.results import DemoResult, EngineTest, FormatRow
+from edgellm.records.bench import EngineTest
+from edgellm.records.results import DemoResult, FormatRow
 from edgellm.report import numbers, wording
 from edgellm.report.choices import choices
 from edgellm.report.plots import Axis, Point, scatter

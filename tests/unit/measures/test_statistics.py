@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgellm.measures.statistics import Floats, pooled_interval, ratio_interval, spread
-from edgellm.records.results import Interval
+from edgellm.records.statistics import Interval
 
 
 def documents(count: int, seed: int = 7) -> tuple[Floats, Floats]:

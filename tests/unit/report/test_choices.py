@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from demo_results import sample
-from edgellm.records.results import FormatRow, Interval
+from edgellm.records.results import FormatRow
+from edgellm.records.statistics import Interval
 from edgellm.report.choices import choices
 from edgellm.report.html import render
 

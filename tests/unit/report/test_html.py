@@ -11,7 +11,8 @@ import pytest
 from jinja2 import UndefinedError
 
 from demo_results import sample
-from edgellm.records.results import DemoResult, FormatRow, Interval, Verdict
+from edgellm.records.results import DemoResult, FormatRow, Verdict
+from edgellm.records.statistics import Interval
 from edgellm.report.html import render, write_report
 
 VOID = {"meta", "wbr", "link", "br", "img", "input", "hr"}

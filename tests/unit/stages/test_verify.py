@@ -13,7 +13,8 @@ from edgellm.engines.gguf.tokenizer import tokenizer_of
 from edgellm.engines.gguf.types import FILE_TYPES
 from edgellm.language.tokenizer import load_tokenizer
 from edgellm.records.recipe import Gate
-from edgellm.records.results import Fidelity, Interval
+from edgellm.records.results import Fidelity
+from edgellm.records.statistics import Interval
 from edgellm.stages import verify
 from tiny_checkpoints import random_llama
 
