@@ -1,23 +1,23 @@
-"""What a figure was measured on, and under which conditions."""
+"""What a figure was measured on."""
 
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
-from pathlib import Path
+from typing import Any
 
 import psutil
 from cpuinfo import get_cpu_info
 
+from edgellm.bench.tree import Tree
 from edgellm.engines.cores import usable_cores
-from edgellm.engines.protocol import RuntimeInfo
 
-INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "neon", "asimd", "sve")
-# Above this share of the cores being busy with other work before the run, the figures are not trusted.
-MAX_OTHER_LOAD = 0.25
+INSTRUCTION_SETS = (
+    "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vbmi", "avx512_bf16", "avx512_vnni", "amx_int8", "amx_bf16",
+    "neon", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
+)  # fmt: skip
 
 
-def describe_machine() -> dict[str, object]:
+def describe_machine() -> dict[str, Any]:
     """CPU, memory, system; keys with units in their names."""
     cpu = get_cpu_info()
     flags = set(cpu.get("flags", []))
@@ -29,35 +29,21 @@ def describe_machine() -> dict[str, object]:
         "memory_bytes": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-    }
+    } | board(Tree())
 
 
-def governor() -> str | None:
-    """The frequency governor of the first core; None where the system does not say."""
-    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return path.read_text().strip() if path.is_file() else None
+def board(tree: Tree) -> dict[str, Any]:
+    """The name of a board that a device tree describes, such as a Jetson's or a Raspberry Pi's."""
+    model = tree.text("proc/device-tree/model")
+    return {"board": model} if model else {}
 
 
-def conditions_before(sample_s: float = 0.5) -> dict[str, object]:
-    """The state of the machine before a run; watches the cores for `sample_s` seconds."""
-    busy = psutil.cpu_percent(interval=sample_s) / 100
-    frequency = psutil.cpu_freq()
-    return {
-        "other_load": round(busy, 3),
-        "governor": governor(),
-        "clock_mhz": round(frequency.current) if frequency else None,
-        "free_memory_bytes": psutil.virtual_memory().available,
-    }
-
-
-def complaints(conditions: dict[str, object]) -> list[str]:
-    """Why figures measured under these conditions are not to be trusted; empty when they are."""
-    load = conditions["other_load"]
-    assert isinstance(load, float)
-    if load > MAX_OTHER_LOAD:
-        return [f"other programs kept {load:.0%} of the processor busy before the run (bound {MAX_OTHER_LOAD:.0%})"]
-    return []
-
-
-def software(info: RuntimeInfo) -> dict[str, str]:
-    return {"edgellm": version("edgellm"), "engine": info.engine, "engine_build": info.build}
+def last_level_cache_bytes(tree: Tree) -> int | None:
+    """The largest level of cache, of all sockets together, as far as the system shows it."""
+    found: dict[tuple[int, str], int] = {}
+    for folder in tree.find("sys/devices/system/cpu/cpu[0-9]*/cache/index*"):
+        level, size, shared = tree.number(folder / "level"), tree.text(folder / "size"), folder / "shared_cpu_list"
+        if level and size and size.endswith("K"):
+            found[(level, tree.text(shared) or str(folder))] = int(size[:-1]) * 1024
+    highest = max((level for level, _ in found), default=0)
+    return sum(size for (level, _), size in found.items() if level == highest) or None
