@@ -1,0 +1,1 @@
+"""Load on any OpenAI-compatible server: what is sent and when, what came back and when, and what that amounts to."""
