@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from edgellm.report.labels import CHARACTER_WIDTH, Box, Placed, place
 from edgellm.report.numbers import power_of_ten
-from edgellm.report.scales import Scale, between, decades, linear
+from edgellm.report.scales import Scale, between, decades, linear, logarithmic
 
 # As wide as a phone's column, so that text there has its full size; wider screens enlarge the whole.
 WIDTH, HEIGHT = 360, 340
@@ -28,7 +28,8 @@ LONGEST_NAME = 14  # characters; a longer one is cut, its whole stands in the ta
 
 @dataclass(frozen=True)
 class Axis:
-    """`kind` is linear (from 0), decades (logarithmic) or between (logarithmic, with the given ticks).
+    """`kind` is linear (from 0), decades or logarithmic (both are; whole powers of ten, or as far as the values go), or
+    between (logarithmic, with the given ticks).
 
     The title is `ja` or `en`, as the reader has switched the page.
     """
@@ -41,7 +42,7 @@ class Axis:
     def scale(self, values: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
         if self.kind == "between":
             return between(values, self.ticks, start, end)
-        return (decades if self.kind == "decades" else linear)(values, start, end)
+        return {"linear": linear, "decades": decades, "logarithmic": logarithmic}[self.kind](values, start, end)
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,17 @@ def scatter(name: str, title: str, description: str, x: Axis, y: Axis, points: S
         return Markup("")
     x_scale, x_ticks = x.scale([p.x for p in points], AREA.left, AREA.right)
     y_scale, y_ticks = y.scale([v for p in points for v in (p.y, p.high)], AREA.bottom, AREA.top)
+    return figure(name, title, description, [
+        *frame(x, y), *x_grid(x_scale, x_ticks), *y_grid(y_scale, y_ticks), *marks(points, x_scale, y_scale),
+    ])  # fmt: skip
+
+
+def figure(name: str, title: str, description: str, parts: Sequence[Markup], height: float = HEIGHT) -> Markup:
     return Markup(
-        '<svg viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-title {name}-desc">'
+        '<svg viewBox="0 0 {width} {height:g}" role="img" aria-labelledby="{name}-title {name}-desc">'
         '<title id="{name}-title">{title}</title><desc id="{name}-desc">{description}</desc>{body}</svg>'
     ).format(
-        width=WIDTH, height=HEIGHT, name=name, title=title, description=description,
-        body=Markup("").join([
-            *frame(x, y), *x_grid(x_scale, x_ticks), *y_grid(y_scale, y_ticks),
-            *marks(points, x_scale, y_scale),
-        ]),
+        width=WIDTH, height=height, name=name, title=title, description=description, body=Markup("").join(parts)
     )  # fmt: skip
 
 

@@ -45,6 +45,25 @@ def decades(values: Sequence[float], start: float, end: float) -> tuple[Scale, l
     return Scale(10.0**low, 10.0**high, start, end, True), [10.0**e for e in range(low, high + 1, every)]
 
 
+MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
+FEWEST_TICKS, MOST_TICKS = 3, 7
+ROOM = 1.25  # beyond the smallest and the largest value
+
+
+def logarithmic(values: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
+    """From a little below the smallest positive value to a little above the largest, with round ticks: as few to a
+    power of ten as give three, and no more than seven."""
+    positive = [v for v in values if v > 0] or [1.0]
+    low, high = min(positive) / ROOM, max(positive) * ROOM
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for mantissas in MANTISSAS:
+        ticks = [t for p in powers for m in mantissas if low <= (t := float(f"{m}e{p}")) <= high]
+        if len(ticks) >= FEWEST_TICKS:
+            break
+    return Scale(low, high, start, end, True), ticks[:: math.ceil(len(ticks) / MOST_TICKS)]
+
+
 def between(values: Sequence[float], ticks: Sequence[float], start: float, end: float) -> tuple[Scale, list[float]]:
     """Logarithmic, from a little below the smallest value to a little above the largest; given ticks."""
     low, high = min(values) / 1.12, max(values) * 1.12

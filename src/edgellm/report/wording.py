@@ -22,6 +22,7 @@ MODEL: Names = {
 }
 MACHINE: Names = {
     "cpu": ("CPU", "CPU"),
+    "board": ("ボード", "Board"),
     "architecture": ("アーキテクチャ", "Architecture"),
     "cores": ("使用可能なコア数", "Usable cores"),
     "instruction_sets": ("拡張命令セット", "Instruction sets"),
@@ -55,6 +56,32 @@ DETAILS: Names = {
         "トークナイザーと一致しない語彙項目の数",
         "pieces that differ from the tokenizer's",
     ),
+}
+
+KINDS: Names = {
+    "engine": ("エンジンの速度", "engine speed"),
+    "load": ("負荷試験", "load"),
+    "demo": ("デモの記録", "demo record"),
+}
+STATUS: Names = {
+    "met": ("達成", "met"),
+    "missed": ("未達", "missed"),
+    "undecided": ("判定できず", "undecided"),
+    "unmeasured": ("未測定", "unmeasured"),
+}
+MARKS: Names = {
+    "V": ("一次資料で確認", "read in a primary source"),
+    "V2": ("二次資料のみ", "second-hand only"),
+    "R": ("記憶による", "from memory"),
+    "C": ("計算値", "computed"),
+}
+WHY_UNMEASURED: Names = {
+    "no result file holds scores yet": ("評価値を持つ結果ファイルはまだありません", "no result file holds scores yet"),
+    "what shows it is no figure of a result file": (
+        "結果ファイルの数値では示せません",
+        "what shows it is no figure of a result file",
+    ),
+    "no valid result file shows it": ("これを示す有効な結果ファイルがありません", "no valid result file shows it"),
 }
 
 
