@@ -21,13 +21,22 @@ from rich.console import Console
 
 from edgellm.build.recipe_check import Checked, check
 from edgellm.cli.main import VERBS, Verbs, cli
-from edgellm.cli.tables import DEVICES, access, device_cells, gigabytes, ladder_cells, print_demo
+from edgellm.cli.tables import (
+    DEVICES,
+    MACHINES,
+    access,
+    device_cells,
+    gigabytes,
+    ladder_cells,
+    machine_cells,
+    print_demo,
+)
 from edgellm.cli.verb import EXIT_CODES, VARIABLES, Verb, VerbGroup
 from edgellm.engines.gguf.types import FILE_TYPES, TENSOR_TYPES
 from edgellm.records import recipe
 from edgellm.records.results import DemoResult
 from edgellm.store.atomic import write_text
-from edgellm.store.catalogue import RECIPES, device_names, load_device, load_recipe, model_recipes, recipe_names
+from edgellm.store.catalogue import RECIPES, load_devices, load_recipe, model_recipes, recipe_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "docs" / "demo.json"
@@ -232,7 +241,15 @@ def recipes_page() -> str:
         "`edgellm recipes --devices` lists them too, and `--fit NAME` of `edgellm quantize` takes them.",
         table(
             DEVICES,
-            [[f"`{name}`", *cells] for name, *cells in map(device_cells, map(load_device, device_names()))],
+            [[f"`{name}`", *cells] for name, *cells in (device_cells(d) for d in load_devices() if not d.is_machine)],
+        ),
+        "## Machines",
+        "`edgellm plan --device NAME` predicts speeds on these, and `--fit` takes them too. Bandwidth and peak are as "
+        "their makers state them, each with its source in the file; `edgellm plan --check` holds the predictor against "
+        "the speeds that others published.",
+        table(
+            MACHINES,
+            [[f"`{name}`", *cells] for name, *cells in (machine_cells(d) for d in load_devices() if d.is_machine)],
         ),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

@@ -13,7 +13,8 @@ import pytest
 
 def repeats(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A bench so short that only its row names matter: they tell which options held."""
-    command = [sys.executable, "-m", "edgellm.cli.main", "bench", "tiny-ja", "--repeat", "1", "--json", *words]
+    command = [sys.executable, "-m", "edgellm.cli.main", "bench", "tiny-ja", "--repeat", "1", "--json"]
+    command += ["--no-ceilings", *words]
     return subprocess.run(
         command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
     )

@@ -14,14 +14,20 @@ import click
 import pytest
 
 import make_docs
+from bench_results import dense
 from demo_results import sample
 from edgellm import errors
 from edgellm.cli.main import cli
 from edgellm.cli.verb import EXIT_CODES, VARIABLES, Verb
+from edgellm.records.bench import Ceilings
 from edgellm.records.keys import KeyLimits
+from edgellm.records.lab import LabRow, LabRun
+from edgellm.records.machine import EnergySource, Gpu, Missing
 from edgellm.serve.key_file import add_key
 from edgellm.store.hash_chain import ChainLog
+from edgellm.store.results import save
 from quick_build import make_quick_build, one_core
+from small_recipes import small_mixture
 
 ROOT = make_docs.ROOT
 READMES = [ROOT / "README.md", ROOT / "README.ja.md"]
@@ -183,19 +189,37 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "show": ["show", bundle],
         "verify": ["verify", bundle],
         "tokenize": ["tokenize", bundle, "すもももももももものうち"],
-        "bench": ["bench", bundle, "--prompt-tokens", "8", "--decode-tokens", "2", "--repeat", "1"],
+        "bench": ["bench", bundle, "--prompt-tokens", "8", "--decode-tokens", "2", "--repeat", "1", "--no-ceilings"],
         "run": ["run", "tiny-ja", "日本の首都はどこですか。", "--max-tokens", "8"],
         "recipes": ["recipes"],
-        "synth": ["synth", "tiny-ja", "--layers", "1", "--out", str(folder / "synthetic.gguf")],
+        "compare": ["compare", *(str(save(dense({1: rate}), folder / f"{rate}.json")) for rate in (5.0, 6.0))],
+        "claims": ["claims"],
+        "doctor": ["doctor", "--quick"],
+        "plan": ["plan", "tiny-ja", "--device", "rtx-4090"],
+        "report": ["report", str(folder / "5.0.json"), "--out", str(folder / "report.html")],
+        "synth": ["synth", str(folder / "small.toml"), "--layers", "1", "--out", str(folder / "synthetic.gguf")],
         "clean": ["clean"],
         "key list": ["key", "list", "--file", str(folder / "keys.jsonl")],
         "audit verify": ["audit", "verify", str(folder / "audit.jsonl")],
     }
+    small_mixture(folder)
     add_key(folder / "keys.jsonl", "taro", KeyLimits())
     ChainLog(folder / "audit.jsonl").close()
     with one_core():
         documents = {verb: json.loads(run_for_json(words)) for verb, words in orders.items()}
-    return documents | {"demo": json.loads(sample().model_dump_json())}
+    row = LabRow(name="desk", done=1, failed=0, skipped=0, sent_bytes=1, results=("result.json",), why="")
+    lab = LabRun(bundle="sha256:0", suite="engine-short", devices=(row,))  # a run needs devices: tests/flow has them
+    # What this machine may lack, or what takes seconds to measure.
+    ceilings = Ceilings(memory_bandwidth_bytes_per_s=1.0, flops_per_s=1.0, device="cpu", how="x")
+    documents["doctor"]["ceilings"] = ceilings.model_dump(mode="json")
+    lacked = {
+        "gpus": Gpu(name="x", memory_bytes=1),
+        "energy_sources": EnergySource(name="x", what="x", readable=True),
+        "missing": Missing(what="x", why="x", get_it_with="x"),
+    }
+    for key, item in lacked.items():
+        documents["doctor"][key].append(item.model_dump(mode="json"))
+    return documents | {"demo": json.loads(sample().model_dump_json()), "lab run": lab.model_dump(mode="json")}
 
 
 def run_for_json(words: list[str]) -> str:

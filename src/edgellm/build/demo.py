@@ -36,7 +36,7 @@ from edgellm.store.work import WorkFolder
 LADDER = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
 BUNDLED = "Q4_K_M"
 QUESTION = "日本の首都はどこですか。"
-LOAD = EngineLoad(prompt_tokens=512, decode_tokens=128)
+LOAD = EngineLoad()
 
 
 @dataclass

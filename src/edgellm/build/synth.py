@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edgellm.build.recipes import choose, config_of, is_calibrated, with_layers
+from edgellm.build.family_rules import with_family_rules
+from edgellm.build.recipes import Choice, choose, config_of, is_calibrated, with_layers
 from edgellm.engines.gguf.full_shape import Shaped, ShapePlanner, data_bytes, write_head
 from edgellm.engines.gguf.header import read_header
 from edgellm.engines.gguf.random_blocks import RandomBlocks
@@ -60,11 +61,7 @@ def synth(
             "have none; give --type instead"
         )
     with ShapePlanner(config, recipe.name) as planner:
-        types = {} if stock else choice.tensor_types
-        try:
-            tensors = planner.plan(choice.type, types, calibrated=is_calibrated(recipe), allow_fallback=stock)
-        except UsageError as error:
-            raise UsageError(f"{choice.type} for {recipe.name}: {error}; here --stock does that") from None
+        tensors = planned_tensors(planner, recipe, choice, stock=stock)
     total = data_bytes(tensors)
     what = f"the synthetic {recipe.name} {out}"
     with claimed(out, what):
@@ -78,6 +75,16 @@ def synth(
                         on_progress(min(file.tell(), total), total)
     header = read_header(out)
     return Synthetic(out, out.stat().st_size, header.parameters, header.active_parameters)
+
+
+def planned_tensors(planner: ShapePlanner, recipe: Recipe, choice: Choice, *, stock: bool = False) -> list[Shaped]:
+    """Every tensor with its type, as `quantize` would store the real weights; raises UsageError for types that do not
+    fit."""
+    types = {} if stock else with_family_rules(planner.source, file_type(choice.type).name, choice.tensor_types)
+    try:
+        return planner.plan(choice.type, types, calibrated=is_calibrated(recipe), allow_fallback=stock)
+    except UsageError as error:
+        raise UsageError(f"{choice.type} for {recipe.name}: {error}; here --stock does that") from None
 
 
 def contents(config: Mapping[str, Any], tensors: list[Shaped]) -> Iterator[memoryview]:

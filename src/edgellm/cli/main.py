@@ -16,8 +16,10 @@ from edgellm.errors import EdgellmError, UsageError
 
 VERBS = {
     "demo": "the whole pipeline on the embedded model, offline, with a report",
+    "doctor": "what this machine is, can do at most, and lacks",
     "recipes": "the recipes that ship, and whether each fits its machines",
     "show": "what is inside a model, without loading its weights",
+    "plan": "file size, memory, fit and predicted speed on a machine, before anything is downloaded",
     "calibrate": "collect an importance matrix",
     "quantize": "checkpoint or GGUF to a verified bundle",
     "verify": "check a bundle: digests, structure, tokenizer, fidelity",
@@ -26,7 +28,11 @@ VERBS = {
     "serve": "OpenAI-compatible server",
     "key": "make, list and revoke the keys of a server",
     "audit": "check a server's audit log",
-    "bench": "engine speed as llama-bench defines it",
+    "bench": "engine speed as llama-bench defines it, or what load a server bears",
+    "lab": "the same bench on many devices, over ssh or through Ray",
+    "compare": "two results, with an interval for what differs",
+    "report": "tables and plots from result files, as one HTML file",
+    "claims": "the reports' claims beside what was measured",
     "synth": "a GGUF of a model's true shape with random weights, for its speed and memory",
     "clean": "remove old steps from the work folder",
 }

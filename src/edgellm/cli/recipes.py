@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--devices", "listing_devices", is_flag=True,
-    help="List the classes of machines instead, which variants are cut for and --fit of quantize takes.",
+    help="List classes of machines instead, which variants are cut for, and named ones, whose speed plan predicts.",
 )  # fmt: skip
 @json_option
 def recipes(checking: bool, listing_devices: bool, as_json: bool) -> None:
@@ -41,8 +41,9 @@ def recipes(checking: bool, listing_devices: bool, as_json: bool) -> None:
 
     What is not published appears too, with what one has to bring.
 
-    With --devices the classes of machines are listed in their place, with --json as `name`, `title`, `kind`,
-    `memory_bytes` and `usable_bytes` of each.
+    With --devices classes of machines and named machines are listed in their place, with --json as `name`, `title`,
+    `kind`, `memory_bytes` and `usable_bytes` of each, and of a named one its bandwidth, its peak, and the `sources` of
+    these figures. `--fit` of `edgellm quantize` and `--device` of `edgellm plan` take all of them.
 
     With --check every rule of every variant is held against the tensors of the full model, as far as its shape is
     known, by llama.cpp's own quantizer and without any weights. Exit code 3 when a recipe does not hold.
@@ -70,9 +71,9 @@ def recipes(checking: bool, listing_devices: bool, as_json: bool) -> None:
 
 
 def list_devices(as_json: bool) -> None:
-    from edgellm.store.catalogue import device_names, load_device
+    from edgellm.store.catalogue import load_devices
 
-    found = [load_device(name) for name in device_names()]
+    found = load_devices()
     if as_json:
         click.echo(json.dumps([device_entry(device) for device in found], ensure_ascii=False))
     else:
@@ -82,10 +83,14 @@ def list_devices(as_json: bool) -> None:
 
 
 def device_entry(device: Device) -> dict[str, Any]:
-    return {
+    known: dict[str, Any] = {
         "name": device.name, "title": device.title, "kind": device.kind, "memory_bytes": device.memory_bytes,
         "usable_bytes": device.usable_bytes,
     }  # fmt: skip
+    if not device.is_machine:
+        return known
+    figures = ("processor", "memory_bandwidth_bytes_per_s", "peak_flops_per_s", "tdp_watts", "sources")
+    return known | {name: getattr(device, name) for name in figures}
 
 
 def check_all(found: list[Recipe]) -> tuple[dict[str, Any], list[str]]:

@@ -25,6 +25,10 @@ from edgellm.cli.verb import Verb, json_option
         "size_bytes": "its size",
         "parameters": "weights in it",
         "active_parameters": "weights that take part in one token; fewer with experts",
+        "routing.touched_share": "share of a layer's experts that 512 random tokens are sent to, where it is least; "
+        "routing is null without experts or --routing",
+        "routing.most_over_mean": "tokens of the busiest expert over those of the average one, where it is most",
+        "routing.evenness": "entropy of the choice of experts over that of an even one, where it is least",
     },
 )
 @click.argument("recipe")
@@ -37,15 +41,24 @@ from edgellm.cli.verb import Verb, json_option
 @click.option(
     "--layers", type=click.IntRange(1), metavar="N", show_default="all", help="Only the first so many layers."
 )
+@click.option(
+    "--routing/--no-routing", "with_routing", default=None, show_default="where memory suffices to load the file",
+    help="Load the file and count which experts 512 random tokens are sent to; of a mixture of experts.",
+)  # fmt: skip
 @json_option
 def synth(
-    recipe: str, out: Path, type_name: str | None, variant: str | None, stock: bool, layers: int | None, as_json: bool
-) -> None:
+    recipe: str, out: Path, type_name: str | None, variant: str | None, stock: bool, layers: int | None,
+    with_routing: bool | None, as_json: bool,
+) -> None:  # fmt: skip
     """A GGUF of a model's true shape with random weights.
 
     Its size, memory and speed are those of the real model in these types; what it says means nothing. It has no
-    vocabulary: `edgellm bench` gives it token ids.
+    vocabulary: `edgellm bench` gives it token ids. Routers are random too: --routing counts how evenly they use the
+    experts, since one that sent all tokens to the same few would make a file look faster than it is.
     """
+    from dataclasses import asdict
+
+    from edgellm.build.routing import measured_routing
     from edgellm.build.synth import synth as make
     from edgellm.store.catalogue import load_recipe
 
@@ -54,12 +67,15 @@ def synth(
             load_recipe(recipe), out, type_name=type_name, variant=variant, stock=stock, layers=layers,
             progress=progress,
         )  # fmt: skip
+        routing = None if with_routing is False else measured_routing(out, must=with_routing is True, progress=progress)
     document = {
         "path": str(made.path), "size_bytes": made.size_bytes, "parameters": made.parameters,
-        "active_parameters": made.active_parameters,
+        "active_parameters": made.active_parameters, "routing": routing and asdict(routing),
     }  # fmt: skip
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     active = "" if made.active_parameters == made.parameters else f", {made.active_parameters:,} of them active"
     click.echo(f"{made.path}: {made.size_bytes:,} bytes, {made.parameters:,} parameters{active}")
+    if routing is not None:
+        click.echo(routing.words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,13 +11,14 @@ from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from edgellm.build.recipe_check import Checked
-    from edgellm.records.bench import EngineTest
+    from edgellm.records.bench import EngineBench, EngineTest
     from edgellm.records.device import Device
     from edgellm.records.recipe import Recipe
     from edgellm.records.results import Check, DemoResult, FormatRow
 
 LADDER = ("type", "MB", "bits/weight", "mean KLD", "same top %", "bits/byte", "tok/s", "char/s")
 DEVICES = ("name", "machines", "memory", "usable")
+MACHINES = ("name", "machine", "memory", "usable", "GB/s", "TFLOP/s", "checks")
 
 
 def shown(value: float | str | None) -> str:
@@ -51,6 +52,13 @@ def device_cells(device: Device) -> tuple[str, ...]:
     return device.name, device.title, f"{device.memory_bytes >> 30} GiB", f"{device.usable_share:.0%}"
 
 
+def machine_cells(device: Device) -> tuple[str, ...]:
+    """One named machine under the headings of `MACHINES`."""
+    bandwidth, peak = device.memory_bandwidth_bytes_per_s or 0, device.peak_flops_per_s or 0
+    checks = str(sum(not check.apart for check in device.checks) or "")
+    return (*device_cells(device), f"{bandwidth / 1e9:.5g}", f"{peak / 1e12:.4g}", checks)
+
+
 def print_keys(keys: Sequence[Mapping[str, object]]) -> None:
     """Records of keys; what has no limit stays empty."""
     heads = ("name", "created", "expires", "requests/min", "at once", "tokens/min")
@@ -64,10 +72,19 @@ def print_keys(keys: Sequence[Mapping[str, object]]) -> None:
 
 
 def print_devices(devices: Sequence[Device]) -> None:
-    table = Table(Column(DEVICES[0], no_wrap=True), *DEVICES[1:], box=None, pad_edge=False)
+    """Classes first, then named machines."""
+    classes = Table(Column(DEVICES[0], no_wrap=True), *DEVICES[1:], box=None, pad_edge=False)
+    right = (Column(head, justify="right") for head in MACHINES[2:])
+    machines = Table(Column(MACHINES[0], no_wrap=True), MACHINES[1], *right, box=None, pad_edge=False)
     for device in devices:
-        table.add_row(*device_cells(device))
-    Console().print(table)
+        if device.is_machine:
+            machines.add_row(*machine_cells(device))
+        else:
+            classes.add_row(*device_cells(device))
+    console = Console()
+    console.print(classes)
+    console.print()
+    console.print(machines)
 
 
 def access(recipe: Recipe) -> str:
@@ -129,10 +146,50 @@ def print_demo(result: DemoResult, console: Console | None = None) -> None:
     console.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
 
 
-def print_engine_tests(rows: Sequence[EngineTest]) -> None:
-    table = Table("test", "tok/s (median)", "low", "high", "char/s", box=None)
-    for row in rows:
-        rate = row.tokens_per_s
-        characters = "" if row.characters_per_s is None else f"{row.characters_per_s:.1f}"
-        table.add_row(row.test, f"{rate.median:.1f}", f"{rate.low:.1f}", f"{rate.high:.1f}", characters)
-    Console().print(table)
+def print_engine_tests(result: EngineBench) -> None:
+    """A row for each test, with the columns of what was measured; then energy, the sustained run and definitions."""
+    columns = [column for column in ENGINE_COLUMNS if any(column[1](row) for row in result.results)]
+    table = Table("test", *(Column(name, justify="right") for name, _ in columns), box=None, pad_edge=False)
+    for row in result.results:
+        table.add_row(row.test, *(cell(row) for _, cell in columns))
+    console = Console()
+    console.print(table)
+    for line in engine_notes(result):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def digits(value: float | None, form: str = ".1f") -> str:
+    return "" if value is None else format(value, form)
+
+
+ENGINE_COLUMNS: Sequence[tuple[str, Callable[[EngineTest], str]]] = (
+    ("tok/s (median)", lambda row: digits(row.tokens_per_s.median)),
+    ("low", lambda row: digits(row.tokens_per_s.low)),
+    ("high", lambda row: digits(row.tokens_per_s.high)),
+    ("first run", lambda row: digits(row.first_run_tokens_per_s)),
+    ("char/s", lambda row: digits(row.characters_per_s)),
+    ("of bandwidth", lambda row: digits(row.bandwidth_fraction, ".0%")),
+    ("of peak math", lambda row: digits(row.flops_fraction, ".0%")),
+    ("J/token", lambda row: digits(row.joules_per_token, ".3g")),
+    ("J/char", lambda row: digits(row.joules_per_character, ".3g")),
+)
+
+
+def engine_notes(result: EngineBench) -> list[str]:
+    notes = []
+    if ceilings := result.ceilings:
+        notes.append(
+            f"ceilings of {ceilings.device}: {ceilings.memory_bandwidth_bytes_per_s / 1e9:.1f} GB/s, "
+            f"{ceilings.flops_per_s / 1e12:.2f} TFLOP/s ({ceilings.how})"
+        )
+    for use in result.energy:
+        notes.append(
+            f"energy ({use.source}): {use.joules:.1f} J in {use.seconds:.1f} s, of which the idle machine takes "
+            f"{use.idle_watts * use.seconds:.1f} J at {use.idle_watts:.1f} W; J/token is of the rest"
+        )
+    if result.peak_memory_bytes:
+        gpu = f", GPU {gigabytes(result.peak_gpu_memory_bytes)} GB" if result.peak_gpu_memory_bytes else ""
+        notes.append(f"peak memory: {gigabytes(result.peak_memory_bytes)} GB{gpu}")
+    if result.sustained:
+        notes.append(str(result.conditions["sustained"]["words"]))
+    return [*notes, *result.conditions.get("definitions", ())]

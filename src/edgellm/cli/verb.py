@@ -19,6 +19,8 @@ EXIT_CODES = {
 }
 VARIABLES = {
     "EDGELLM_WORK": "Folder for finished steps; without it `work` in the user's cache folder.",
+    "EDGELLM_OFFLINE": "1: no other machine is reached, whatever the command names; this machine still is.",
+    "EDGELLM_API_KEY": "Key that `bench --url` sends to the server, where no `--api-key-file` is given.",
     "EDGELLM_DEBUG": "1: an error that edgellm did not expect shows its traceback.",
 }
 # What a TARGET may be: for verbs that load a model, that look into one, and that make one.

@@ -32,6 +32,7 @@ class RuntimeInfo:
     batch_invariant: bool  # whether a sequence gets the same logits whatever other sequences a step feeds
     build: str  # engine and version, for result files
     setup: str = field(default="", kw_only=True)  # in words: context, KV cache, what computes
+    gpu_share: float = field(default=0.0, kw_only=True)  # of the layers, the output counted as one, that a GPU computes
     # Names of the LoRA adapters that a feed may ask for.
     adapters: tuple[str, ...] = field(default=(), kw_only=True)
     # Whether what follows stays the same, where it is `batch_invariant`, when tokens that were fed one by one are kept

@@ -64,7 +64,7 @@ def shape_of(header: Header, type_k: str = "f16", type_v: str = "f16") -> Shape:
     )
 
 
-def experts_touched(experts: int, used: int, tokens: int) -> float:
+def experts_touched(experts: int, used: int, tokens: float) -> float:
     """How many of a layer's experts a pass of so many tokens touches, if each takes `used` at random.
 
     E × (1 − (1 − k/E)ⁿ): an expert is missed by one token with chance 1 − k/E. Real routers are less even, so fewer.
@@ -72,7 +72,7 @@ def experts_touched(experts: int, used: int, tokens: int) -> float:
     return experts * (1 - (1 - used / experts) ** tokens) if experts else 0.0
 
 
-def bytes_of_pass(shape: Shape, tokens: int, sequences: int = 1, depth: float = 0) -> float:
+def bytes_of_pass(shape: Shape, tokens: float, sequences: int = 1, depth: float = 0) -> float:
     """Bytes read by one pass of `tokens` tokens in all, of `sequences` sequences that hold `depth` tokens each.
 
     Of the embedding only the rows of the tokens; of expert weights the share that is touched.
@@ -96,3 +96,12 @@ def flops_of_token(shape: Shape, depth: float = 0) -> float:
         else:
             active += weight.elements
     return 2 * active + 2 * depth * shape.attention_width
+
+
+def flops_of_prompt(shape: Shape, tokens: int, depth: float = 0) -> float:
+    """Floating-point operations to take in a prompt of so many tokens behind `depth` others.
+
+    Of the output matrix only those of the last token: no other token's logits are asked for.
+    """
+    output = max((w.elements for w in shape.read if w.name in ("output.weight", "token_embd.weight")), default=0)
+    return tokens * (flops_of_token(shape, depth + (tokens - 1) / 2) - 2 * output) + 2 * output

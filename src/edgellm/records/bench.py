@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from edgellm.records.base import Record
+from edgellm.records.lab import LabKey
 from edgellm.records.statistics import Spread
 
 
@@ -99,6 +100,7 @@ class EngineBench(Record):
         default_factory=dict
     )  # prompt_tokens, decode_tokens, depth, parallel, repeat, and how the model was loaded
     created: str = ""  # UTC, ISO 8601
+    lab: LabKey | None = None  # of which device, bundle and suite entry `edgellm lab run` has it
 
 
 class Percentiles(Record):
@@ -148,6 +150,7 @@ class LoadStep(Record):
     rate_per_s: float | None = None
     duration_s: float
     requests: RequestCounts
+    failures: dict[str, int] = Field(default_factory=dict)  # how many failed, by reason
     ttft_ms: Percentiles | None = None
     tpot_ms: Percentiles | None = None
     itl_ms: Percentiles | None = None

@@ -84,5 +84,5 @@ def test_bits_that_are_no_bits_and_unknown_devices_are_refused(tmp_path: Path) -
     recipe = recipe_for(resolve("tiny-ja"))
     with pytest.raises(UsageError, match="no number of bits"):
         settle(Order("tiny-ja", tmp_path, target_bpw=-1.0), recipe)
-    with pytest.raises(UsageError, match="no device class 'toaster'"):
+    with pytest.raises(UsageError, match="no device 'toaster'"):
         settle(Order("tiny-ja", tmp_path, fit="toaster"), recipe)

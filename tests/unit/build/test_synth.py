@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from edgellm.bench.engine import random_ids
+from edgellm.build import routing
 from edgellm.build.recipe_check import check
+from edgellm.build.routing import measured_routing
 from edgellm.build.synth import Synthetic, synth
 from edgellm.cli.main import cli
 from edgellm.engines.gguf.header import read_header
@@ -21,31 +23,14 @@ from edgellm.records.recipe import Recipe
 from edgellm.store import catalogue
 from edgellm.store.atomic import aside_of
 from quick_build import one_core
+from small_recipes import small_mixture
 
 VOCAB, EXPERTS, USED = 1024, 32, 4
-SMALL = """
-num_hidden_layers = 8
-hidden_size = 256
-num_attention_heads = 2
-num_key_value_heads = 1
-num_experts = 32
-num_experts_per_tok = 4
-moe_intermediate_size = 480
-vocab_size = 1024
-"""
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    """LLM-jp-4 32B-A3B with small numbers; 480 falls between blocks as 960 does."""
-    text = (catalogue.RECIPES / "llm-jp-4-32b-a3b.toml").read_text(encoding="utf-8")
-    small = dict(line.split(" = ") for line in SMALL.strip().splitlines())
-    lines = [
-        f"{key} = {small[key]}" if (key := line.partition(" = ")[0]) in small else line for line in text.splitlines()
-    ]
-    path = tmp_path_factory.mktemp("recipe") / "small.toml"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return catalogue.load_recipe(str(path))
+    return small_mixture(tmp_path_factory.mktemp("recipe"))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +82,7 @@ def test_activations_stay_finite_and_every_layer_uses_its_experts(made: Syntheti
 
 def test_a_file_without_a_vocabulary_can_be_benched(made: Synthetic, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", str(made.path), "--prompt-tokens", "8", "--decode-tokens", "2", "--repeat", "1", "--json"]
+    words += ["--no-ceilings"]
     with one_core():
         cli(words, standalone_mode=False)
     rows = json.loads(capsys.readouterr().out)["results"]
@@ -135,3 +121,30 @@ def test_layers_of_a_shape_that_counts_none_are_refused(recipe: Recipe, tmp_path
 def test_more_layers_than_the_model_has_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has 8 layers, so --layers must be 1 to 8, not 9"):
         synth(recipe, tmp_path / "x.gguf", layers=9)
+
+
+def test_how_evenly_the_experts_are_used_is_measured_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_mixture(tmp_path)
+    with one_core():
+        words = ["synth", str(tmp_path / "small.toml"), "--layers", "2", "--out", str(tmp_path / "x.gguf"), "--json"]
+        cli(words, standalone_mode=False)
+    routing = json.loads(capsys.readouterr().out)["routing"]
+    assert (routing["tokens"], routing["experts"], routing["used"]) == (512, EXPERTS, USED)
+    assert routing["touched_share"] > 0.9
+    assert routing["evenness"] > 0.8
+    assert 1 < routing["most_over_mean"] < EXPERTS / USED
+
+
+def test_a_dense_model_has_no_routing(tmp_path: Path) -> None:
+    assert measured_routing(synth(catalogue.load_recipe("tiny-ja"), tmp_path / "x.gguf").path) is None
+
+
+def test_routing_that_memory_does_not_suffice_for_is_refused_only_where_it_is_asked_for(
+    made: Synthetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "free_memory_bytes", lambda: made.size_bytes)
+    assert measured_routing(made.path) is None
+    with pytest.raises(UsageError, match="takes more memory than is free"):
+        measured_routing(made.path, must=True)

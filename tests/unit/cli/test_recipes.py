@@ -1,4 +1,4 @@
-"""`edgellm recipes` lists recipes, and the classes of machines that their variants are cut for."""
+"""`edgellm recipes` lists recipes, classes of machines that their variants are cut for, and named machines."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def test_the_classes_of_machines_are_listed_with_their_memory(capsys: pytest.Cap
             line.startswith(device["name"]) and f"{device['memory_bytes'] >> 30} GiB" in line
             for line in printed.splitlines()
         )
+
+
+def test_a_named_machine_is_listed_with_its_speed_and_the_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    cli(["recipes", "--devices", "--json"], standalone_mode=False)
+    listed = {device["name"]: device for device in json.loads(capsys.readouterr().out)}
+    assert listed["rtx-4090"]["memory_bandwidth_bytes_per_s"] == 1.008e12
+    assert "Ada" in listed["rtx-4090"]["sources"]["peak_flops_per_s"]
+    assert "sources" not in listed["gpu-24gb"]
 
 
 def test_machines_are_not_checked() -> None:

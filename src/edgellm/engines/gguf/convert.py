@@ -15,6 +15,7 @@ from gguf import GGMLQuantizationType as TensorType
 from edgellm.engines.gguf.pooling import pooling_type
 from edgellm.engines.gguf.tensor_data import Block, Planned, Progress, blocks_of, write_tensors
 from edgellm.engines.gguf.vocabulary import read_vocabulary
+from edgellm.engines.gguf.vocabulary_record import Vocabulary
 from edgellm.errors import BadInput, EdgellmError, UsageError
 from edgellm.families import family_of
 from edgellm.families.family import Family, PackedWeight, Value, Weight
@@ -50,21 +51,38 @@ def convert(checkpoint: Path, out: Path, type_name: str, on_progress: Progress |
                 writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size_bytes, tensor.type)
             if any(tensor.type == TensorType.MXFP4 for tensor in tensors):
                 file_type = gguf.LlamaFileType.MOSTLY_MXFP4_MOE
-            with blamed_on(f"README.md or generation_config.json in {checkpoint}"):
-                add_general_metadata(writer, checkpoint, file_type)
-                try_to_write(writer)
-            add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
-            if pooling is not None:
-                writer.add_pooling_type(pooling)
-            with blamed_on(f"the tokenizer in {checkpoint}"):
-                vocabulary.write(writer)
-                writer.write_header_to_file()
-                writer.write_kv_data_to_file()
+            write_metadata(writer, source, family, file_type, vocabulary, pooling)
             writer.write_ti_data_to_file()
             assert writer.fout is not None
             write_tensors(writer.fout[0], tensors, checkpoint, on_progress)
         finally:
             writer.close()
+
+
+def write_metadata(
+    writer: gguf.GGUFWriter, source: Checkpoint, family: Family, file_type: int,
+    vocabulary: Vocabulary, pooling: gguf.PoolingType | None, extra: Mapping[str, int | str] | None = None,
+) -> None:  # fmt: skip
+    """Everything before the tensor index, which the writer must know already: its size tells the model's label.
+
+    extra: further keys, which the quantizer would add. Raises BadInput for a checkpoint's file that no GGUF can hold.
+    """
+    checkpoint = source.folder
+    with blamed_on(f"README.md or generation_config.json in {checkpoint}"):
+        add_general_metadata(writer, checkpoint, file_type)
+        try_to_write(writer)
+    add_family_metadata(writer, family.gguf_architecture, family.metadata(source.config))
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
+    for key, value in (extra or {}).items():
+        if isinstance(value, int):
+            writer.add_uint32(key, value)
+        else:
+            writer.add_string(key, value)
+    with blamed_on(f"the tokenizer in {checkpoint}"):
+        vocabulary.write(writer)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
 
 
 def types_of(type_name: str) -> tuple[TensorType, gguf.LlamaFileType]:
@@ -171,7 +189,7 @@ def try_to_write(writer: gguf.GGUFWriter) -> None:
         trial.close()
 
 
-def add_general_metadata(writer: gguf.GGUFWriter, folder: Path, file_type: gguf.LlamaFileType) -> None:
+def add_general_metadata(writer: gguf.GGUFWriter, folder: Path, file_type: int) -> None:
     """Name, licence, languages and sampling advice, from the model card and generation_config.json."""
     total, shared, expert, experts = writer.get_total_parameter_count()
     general = gguf.Metadata.load(None, folder, None, total)

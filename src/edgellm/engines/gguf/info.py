@@ -36,7 +36,7 @@ def can_cut(model: Any) -> bool:
 
 def info_of(
     model: Any, context: Any, adapters: Mapping[str, Any], context_tokens: int, state_digest: str,
-    *, setup: str, piece_tokens: int = SHORT_PIECE, batch_invariant: bool = False,
+    *, setup: str, gpu_share: float = 0.0, piece_tokens: int = SHORT_PIECE, batch_invariant: bool = False,
 ) -> GgufInfo:  # fmt: skip
     words = ctypes.create_string_buffer(256)
     llama_cpp.llama_model_desc(model, words, len(words))
@@ -51,6 +51,7 @@ def info_of(
         batch_invariant=batch_invariant or llama_cpp.llama_n_seq_max(context) == 1,
         build=library.build(),
         setup=setup,
+        gpu_share=gpu_share,
         piece_tokens=piece_tokens,
         adapters=tuple(adapters),
         embedding_width=embedding_width(model),

@@ -33,7 +33,7 @@ from edgellm.engines.gguf.loading import (
     load_model,
     make_context,
 )
-from edgellm.engines.gguf.placement import cache_bytes_of, free_room, placement_for
+from edgellm.engines.gguf.placement import Placement, cache_bytes_of, free_room, placement_for
 from edgellm.engines.gguf.prompt_reader import LEAST_GAIN, PromptReader, worth_trying
 from edgellm.engines.gguf.reader_trial import TRIED_TOKENS, gain_of
 from edgellm.engines.gguf.runtime import GgufRuntime
@@ -73,7 +73,7 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
         context_tokens = context_tokens_of(artifact, model, chosen.context_tokens)
         adapters = load_adapters(artifact, model, chosen.adapters) if chosen.adapters else {}
         if chosen.batch_invariant and not chosen.second_weights:
-            runtime = _invariant_runtime(artifact, model, adapters, chosen, context_tokens, placement.words)
+            runtime = _invariant_runtime(artifact, model, adapters, chosen, context_tokens, placement)
             if runtime is not None:
                 return runtime
         chosen = _for_short_pieces(model, chosen, context_tokens)
@@ -84,7 +84,10 @@ def open_runtime(artifact: Path, options: RuntimeOptions) -> GgufRuntime:
     digest = state_digest(artifact, chosen, batch_invariant=False)
     flash = flash_attention_type(chosen) != 0 and not chosen.gpu_layers
     pieces = FLASH_PIECE if flash else SHORT_PIECE
-    info = info_of(model, context, adapters, context_tokens, digest, setup=placement.words, piece_tokens=pieces)
+    info = info_of(
+        model, context, adapters, context_tokens, digest, setup=placement.words, gpu_share=placement.gpu_share,
+        piece_tokens=pieces,
+    )  # fmt: skip
     grouping = one_by_one if info.architecture in ONE_SEQUENCE_A_DECODE else together
     runtime = GgufRuntime(model, context, info, grouping, adapters)
     try:
@@ -150,7 +153,8 @@ def _for_short_pieces(model: Any, options: GgufOptions, context_tokens: int) -> 
 
 
 def _invariant_runtime(
-    artifact: Path, model: Any, adapters: Mapping[str, Any], options: GgufOptions, context_tokens: int, setup: str
+    artifact: Path, model: Any, adapters: Mapping[str, Any], options: GgufOptions, context_tokens: int,
+    placement: Placement,
 ) -> GgufRuntime | None:  # fmt: skip
     """A runtime whose sequences do not feel each other, or None where this model on this machine has none.
 
@@ -169,7 +173,10 @@ def _invariant_runtime(
     except EngineFailed:
         return None
     digest = state_digest(artifact, options, batch_invariant=True)
-    info = info_of(model, context, adapters, context_tokens, digest, setup=setup, batch_invariant=True)
+    info = info_of(
+        model, context, adapters, context_tokens, digest, setup=placement.words, gpu_share=placement.gpu_share,
+        batch_invariant=True,
+    )  # fmt: skip
     runtime = GgufRuntime(model, context, info, by_kind, adapters)
     try:
         # OpenMP keeps the helpers of every thread that has ever decoded, and once it counts more of them than cores,

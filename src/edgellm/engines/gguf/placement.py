@@ -35,6 +35,7 @@ class Placement:
     context_tokens: int  # of one sequence
     gpu_layers: int  # as llama.cpp counts them: the output counts as the last one
     words: str
+    gpu_share: float = 0.0  # of all layers, counted so
 
 
 def free_room() -> Room:
@@ -53,7 +54,8 @@ def placement_for(header: Header, options: GgufOptions, room: Room) -> Placement
     if not context:
         spare = room.memory_bytes if gpu_layers < layers else room.gpu_bytes
         context = context_that_fits(header, options, wanted, spare)
-    return Placement(context, gpu_layers, in_words(header, options, context, wanted, gpu_layers))
+    words = in_words(header, options, context, wanted, gpu_layers)
+    return Placement(context, gpu_layers, words, gpu_layers / layers)
 
 
 def memory_bytes(artifact: Path, options: RuntimeOptions) -> int:
