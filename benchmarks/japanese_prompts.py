@@ -13,7 +13,8 @@ TEXTS = Path(edgellm.__file__).parent / "texts"
 
 
 def japanese_text() -> str:
-    names = sorted(path for path in TEXTS.glob("*/*.txt") if path.stem not in ("code", "english"))
+    folders = [TEXTS / "calibration", TEXTS / "verification"]
+    names = [path for f in folders for path in sorted(f.glob("*.txt")) if path.stem not in ("code", "english")]
     return "\n".join(path.read_text(encoding="utf-8") for path in names)
 
 
