@@ -127,9 +127,9 @@ def errors_of(results: Sequence[dict[str, Any]], decoding: bool, how: str) -> li
 
 def summary(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     found = {}
-    for name, decoding in (("decode", True), ("prefill", False)):
+    for name, is_decode in (("decode", True), ("prefill", False)):
         for how in ("by_depth", "by_ceilings"):
-            errors = errors_of(results, decoding, f"{how}_error")
+            errors = errors_of(results, is_decode, f"{how}_error")
             found[f"{name} {how}"] = {"median": median(errors), "largest": max(errors)}
     return found
 

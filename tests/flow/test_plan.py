@@ -24,7 +24,7 @@ DEVICE = "h200"  # the one with the most memory
 # All rules, types and widths of the recipe; fewer tokens and experts, which would only take time to write.
 FEWER = {"vocab_size": 2048, "num_experts": 16, "num_local_experts": 8, "n_routed_experts": 16}
 VARIANTS = [
-    ("llm-jp-4-8b", None), ("llm-jp-4-8b", "phone-8gb"), ("llm-jp-4-32b-a3b", None), ("llm-jp-4-32b-a3b", "edge-32gb"),
+    ("llm-jp-4-8b", None), ("llm-jp-4-8b", "edge-16gb"), ("llm-jp-4-32b-a3b", None), ("llm-jp-4-32b-a3b", "edge-32gb"),
     ("qwen3-swallow-30b-a3b", None), ("gpt-oss-20b", None), ("plamo-2-1b", None), ("plamo-2-1b", "edge-16gb"),
     ("plamo-3-nict-8b", None), ("sarashina2.2-3b", "edge-16gb"), ("tinyswallow-1.5b", None),
     ("tinyswallow-1.5b", "gpu-24gb"),

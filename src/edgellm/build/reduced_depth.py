@@ -29,7 +29,7 @@ from edgellm.store.work import default_root
 # layers of two kinds that take turns come in their proportion.
 DEPTHS = (2, 4)
 PROMPT_TOKENS = 512
-WARM_STEPS, STEPS, ROUNDS = 2, 10, 3
+WARM_STEPS, STEPS, ROUNDS = 2, 10, 5
 PROMPT = "prompt"
 Test = int | str  # so many sequences that decode a token each, or PROMPT
 

@@ -42,8 +42,9 @@ def print_plan(plan: Plan) -> None:
 def speed_in_words(speed: PredictedSpeed) -> str:
     if speed.decode_tokens_per_s is None or speed.prefill_tokens_per_s is None:
         return f"not predicted: {speed.why_not}"
-    together = f" by {speed.sequences} sequences together, each" if speed.sequences > 1 else ""
-    depth = f" behind {speed.depth:,} tokens" if speed.depth else ""
+    together = f" by {speed.sequences} sequences together" if speed.sequences > 1 else ""
+    each = "each " if speed.sequences > 1 else ""
+    depth = f" {each}behind {speed.depth:,} tokens" if speed.depth else ""
     return (
         f"decodes {shown(speed.decode_tokens_per_s)} tokens/s{together}{depth} (bound by {speed.bound}), reads "
         f"{shown(speed.prefill_tokens_per_s)} tokens/s of a prompt of {speed.prompt_tokens} ({speed.prefill_bound})"
