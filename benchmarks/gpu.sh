@@ -89,7 +89,7 @@ bench_model() {
     return
   fi
   [ -f "$file" ] || edgellm synth "${name%-stock}" "${how[@]}" "${layers[@]}" --out "$file"
-  edgellm bench "$file" --prompt-tokens 512 --decode-tokens 128 --depth 0,8064 --parallel "$parallel" --repeat 3 \
+  edgellm bench "$file" --prompt-tokens 512 --decode-tokens 128 --depth 0,7680 --parallel "$parallel" --repeat 5 \
     --save "$results" "$@"
   rm -f "$file"
   touch "$results/.$name.done"
@@ -103,7 +103,7 @@ run() {
   mkdir -p "$results" "$folder"
   local -a layers=()
   edgellm doctor --json >"$results/doctor.json"
-  for name in "${@:-${models[@]}}"; do bench_model "$name" "$results" "$folder" --flash-attention on --gpu-layers 999; done
+  for name in "${@:-${models[@]}}"; do bench_model "$name" "$results" "$folder" --flash-attention on --gpu-layers all; done
   edgellm claims --results "$results" >&2
 }
 

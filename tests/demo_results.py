@@ -49,8 +49,8 @@ def bench(type_name: str, decode: float, prompt: float, reasons: list[str]) -> E
         ],
         machine={},
         conditions={
-            "other_load": 0.613 if reasons else 0.037, "governor": None, "clock_mhz": 2800,
-            "free_memory_bytes": 5_123_456_789, "edgellm": "0.1.0", "engine": "gguf",
+            "other_load_before": 0.613 if reasons else 0.037, "governor": None, "clock_mhz_before": 2800,
+            "free_memory_bytes_before": 5_123_456_789, "edgellm": "0.1.0", "engine": "gguf",
             "engine_build": "llama.cpp b1",
         },
         valid=not reasons, reasons=reasons,
@@ -116,7 +116,9 @@ def hard_to_show() -> DemoResult:
     tiny, huge, plain = clean.formats[0], clean.formats[-1], clean.formats[4]
     nothing = plain.bench.model_copy(update={
         "results": [t.model_copy(update={"characters_per_s": None}) for t in plain.bench.results],
-        "conditions": {"other_load": None, "clock_mhz": None, "free_memory_bytes": None, "engine_build": LONG},
+        "conditions": {
+            "other_load_before": None, "clock_mhz_before": None, "free_memory_bytes_before": None, "engine_build": LONG,
+        },
         "valid": False, "reasons": [MARKUP, LONG],
     })  # fmt: skip
     rows = [

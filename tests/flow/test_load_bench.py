@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,10 @@ def test_another_machine_is_left_alone_when_the_network_is_forbidden() -> None:
 def test_ctrl_c_prints_no_part_of_a_result(stamping: str, tmp_path: Path) -> None:
     saved = tmp_path / "saved.json"
     command = [*EDGELLM, "--url", stamping, "--duration", "60", "--json", "--save", str(saved)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell may have it ignored
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded
+    )  # fmt: skip
     assert process.stderr is not None
     assert any("load c=1" in line for line in process.stderr)  # it has begun
     process.send_signal(signal.SIGINT)

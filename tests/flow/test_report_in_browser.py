@@ -89,7 +89,7 @@ def expected_cells(row: dict[str, Any]) -> dict[str, list[list[float]]]:
     """The numbers of one rung of the JSON, table by table and column by column."""
     fidelity, tests = row["fidelity"], {t["test"][:2]: t for t in row["bench"]["results"]}
     conditions, characters = row["bench"]["conditions"], tests["tg"]["characters_per_s"]
-    measured = [conditions[name] for name in ("other_load", "clock_mhz", "free_memory_bytes")]
+    measured = [conditions[name] for name in ("other_load_before", "clock_mhz_before", "free_memory_bytes_before")]
     units = (100, 1, 2**-30)
     return {
         "fidelity": [
