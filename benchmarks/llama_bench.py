@@ -158,7 +158,8 @@ def report(model: Path, asked: argparse.Namespace, pairs: Sequence[Mapping[str, 
     if asked.out:
         document = {
             "model": model.name, "sha256": digest.of_file(model), "engine": f"{PACKAGE} {version(PACKAGE)}",
-            "threads": asked.threads, "starts": asked.starts, "repeat": asked.repeat, "depth": asked.depth, "pairs": list(pairs),
+            "threads": asked.threads, "starts": asked.starts, "repeat": asked.repeat, "depth": asked.depth,
+            "pairs": list(pairs),
             "created": datetime.now(UTC).isoformat(timespec="seconds"), "tests": found,
         }  # fmt: skip
         asked.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
