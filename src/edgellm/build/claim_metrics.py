@@ -13,6 +13,7 @@ import numpy as np
 
 from edgellm.build.recipes import config_of
 from edgellm.measures.comparison import ratio, speed_ratio
+from edgellm.measures.statistics import spread
 from edgellm.records.bench import EngineBench, EngineTest, LoadBench
 from edgellm.records.claims import (
     CapacityMetric,
@@ -28,6 +29,8 @@ from edgellm.store import catalogue
 from edgellm.store.results import Saved, device_of
 
 SECONDS_OF_HOUR, JOULES_OF_KWH = 3600, 3.6e6
+# Settings that say what was tested, and how often, which a test's name and runs say for themselves.
+OF_TESTS = ("prompt_tokens", "decode_tokens", "depth", "parallel", "repeat", "sustain_s", "context_tokens", "sequences")
 KIND_OF = {"decode": "tg", "joules": "tg", "prefill": "pp"}
 
 
@@ -43,15 +46,21 @@ class Found:
     variant: str = ""
     text: str = ""
     files: tuple[str, ...] = ()
+    sure: bool = True  # False: one run of a side, which decides nothing
 
 
 @dataclass(frozen=True)
 class Benched:
-    """One test of one engine result."""
+    """One test of an engine result, with the runs of older results of the same artifact, loaded in the same way."""
 
     saved: Saved
     result: EngineBench
     test: EngineTest
+    older: tuple[Saved, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(str(saved.path) for saved in (*self.older, self.saved))
 
     @property
     def phase(self) -> str:
@@ -66,18 +75,22 @@ class Evidence:
 
     @cached_property
     def tests(self) -> Mapping[tuple[str, str, str, int, str], Benched]:
-        """By recipe, device, file type, size and test: the newest."""
+        """By recipe, device, file type, size and test: the newest, with the runs of those that say the same."""
         found: dict[tuple[str, str, str, int, str], Benched] = {}
-        for saved in self.saved:
-            result = saved.result
-            if not isinstance(result, EngineBench) or result.model is None or result.model.recipe is None:
-                continue
+        for saved, result in sorted(self.benches, key=lambda pair: pair[1].created):
             model = result.model
+            if model is None or model.recipe is None:
+                continue
             for test in result.results:
-                key = (str(model.recipe), device_of(result), model.file_type or "?", model.size_bytes or 0, test.test)
-                if key not in found or found[key].result.created <= result.created:
-                    found[key] = Benched(saved, result, test)
+                key = (model.recipe, device_of(result), model.file_type or "?", model.size_bytes or 0, test.test)
+                before = found.get(key)
+                same = before is not None and how_made(before.result) == how_made(result) is not None
+                found[key] = added(before, saved, result, test) if before and same else Benched(saved, result, test)
         return found
+
+    @property
+    def benches(self) -> Iterator[tuple[Saved, EngineBench]]:
+        return ((saved, saved.result) for saved in self.saved if isinstance(saved.result, EngineBench))
 
     def of(self, recipes: Sequence[str], phase: str) -> Iterator[Benched]:
         return (b for key, b in self.tests.items() if key[0] in recipes and b.phase == phase)
@@ -85,6 +98,25 @@ class Evidence:
     @cached_property
     def loads(self) -> Sequence[tuple[Saved, LoadBench]]:
         return [(saved, saved.result) for saved in self.saved if isinstance(saved.result, LoadBench)]
+
+
+def how_made(result: EngineBench) -> tuple[object, ...] | None:
+    """What must agree for the runs of two results to be runs of one; None where the artifact's digest is not known."""
+    if result.model is None or result.model.sha256 is None:
+        return None
+    loaded = {key: value for key, value in result.settings.items() if key not in OF_TESTS}
+    return result.model.sha256, result.conditions.get("engine_build"), tuple(sorted(map(repr, loaded.items())))
+
+
+def added(before: Benched, saved: Saved, result: EngineBench, test: EngineTest) -> Benched:
+    """The newer result, its test with the runs of both; where one does not hold its single runs, the newer alone."""
+    older = before.test
+    if not older.seconds or not test.seconds or older.tokens != test.tokens or not test.tokens:
+        return Benched(saved, result, test)
+    seconds = (*older.seconds, *test.seconds)
+    rate = spread([test.parallel * test.tokens / each for each in seconds])
+    both = test.model_copy(update={"seconds": seconds, "tokens_per_s": rate})
+    return Benched(saved, result, both, (*before.older, before.saved))
 
 
 def exactly(value: float) -> Interval:
@@ -154,7 +186,7 @@ def pairs(metric: RatioMetric, evidence: Evidence) -> Iterator[tuple[Benched, Be
 def ratio_found(quantity: str, ours: Benched, theirs: Benched) -> Found | None:
     """None where one of the two does not hold the quantity."""
     variant = f"{variant_of(ours)} / {variant_of(theirs)}"
-    files = (str(ours.saved.path), str(theirs.saved.path))
+    files, sure = (*ours.files, *theirs.files), True
     if quantity == "size":
         one, other = (b.result.model.size_bytes if b.result.model else None for b in (ours, theirs))
         if not one or not other:
@@ -166,8 +198,10 @@ def ratio_found(quantity: str, ours: Benched, theirs: Benched) -> Found | None:
             return None
         value, how = exactly(mine / its), "one figure each, no interval"
     else:
-        value, how, _ = speed_ratio(theirs.test, ours.test)
-    return Found(value, device_of(ours.result), how, ours.test.test, ours.test.parallel, variant, files=files)
+        value, how, sure = speed_ratio(theirs.test, ours.test)
+    return Found(
+        value, device_of(ours.result), how, ours.test.test, ours.test.parallel, variant, files=files, sure=sure
+    )  # fmt: skip
 
 
 def of_speed(metric: SpeedMetric, evidence: Evidence) -> list[Found]:
@@ -178,7 +212,7 @@ def of_speed(metric: SpeedMetric, evidence: Evidence) -> list[Found]:
             found.append(Found(
                 Interval(value=rate.median, low=rate.low, high=rate.high), device_of(benched.result),
                 "median, slowest and fastest run", benched.test.test, 1, variant_of(benched),
-                files=(str(benched.saved.path),),
+                files=benched.files,
             ))  # fmt: skip
     return found
 
@@ -197,7 +231,7 @@ def of_memory(metric: MemoryMetric, evidence: Evidence) -> list[Found]:
             how = "peak of the GPU" if whole_on_gpu else "peak of the process" + (" and the GPU" if gpu else "")
             found[benched.saved.path] = Found(
                 exactly(taken), device_of(result), f"{how}, room for {room:,} tokens", variant=variant_of(benched),
-                files=(str(benched.saved.path),),
+                files=benched.files,
             )  # fmt: skip
     return list(found.values())
 
@@ -267,7 +301,7 @@ def of_cost(metric: CostMetric, evidence: Evidence) -> list[Found]:
         how = f"{yen[0]:,.1f} yen a million tokens, {electricity:,.1f} of it electricity; {price:,} yen for the machine"
         found.append(Found(
             Interval(value=value, low=low, high=high), device, how, benched.test.test, benched.test.parallel,
-            variant_of(benched), files=(str(benched.saved.path),),
+            variant_of(benched), files=benched.files,
         ))  # fmt: skip
     return found
 

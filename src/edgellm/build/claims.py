@@ -114,6 +114,8 @@ def status_of(asked: Measure, found: Found) -> CaseStatus:
         return "missed"
     if asked.compare == "reported":
         return "met"
+    if not found.sure:
+        return "undecided"
     assert isinstance(asked.target, float)
     value, target = found.value, asked.target
     if asked.compare == "about":

@@ -10,6 +10,7 @@ from bench_results import BUSY, GPU, dense, engine, load_result, mixture, record
 from edgellm.build.claim_metrics import MEASURED, UNMEASURABLE
 from edgellm.build.claims import claims_of
 from edgellm.errors import BadInput
+from edgellm.records.bench import EngineBench
 from edgellm.records.claims import Case, ClaimFound
 from edgellm.store import catalogue
 from edgellm.store.results import Result, save
@@ -110,6 +111,30 @@ def test_the_newest_result_takes_the_place_of_an_older_one(tmp_path: Path) -> No
     claim = found(tmp_path, "llmjp4-cost", dense({1: 5.0}), new, old)
     assert [c.value.value for c in cases(claim, "decode speed over the 8B's") if c.value] == [pytest.approx(3.0)]
     assert any("a newer file took its place" in left.reason for left in claims_of(tmp_path).not_counted)
+
+
+def test_the_runs_of_one_artifact_loaded_in_one_way_are_taken_together(tmp_path: Path) -> None:
+    def measured(rate: float, hour: int, digest: str = "0") -> EngineBench:
+        result = mixture({1: rate}, created=f"2026-11-22T{hour}:00:00+00:00")
+        assert result.model is not None
+        return result.model_copy(update={"model": result.model.model_copy(update={"sha256": f"sha256:{digest}"})})
+
+    twice = found(tmp_path, "llmjp4-cost", dense({1: 5.0}), measured(12.0, 10), measured(15.0, 11))
+    (case,) = cases(twice, "decode speed over the 8B's")
+    assert case.value is not None
+    assert case.value.value == pytest.approx(2 / (1 / 12 + 1 / 15) / 5, rel=0.01)
+    assert len(case.files) == 3
+    other = found(tmp_path, "llmjp4-cost", measured(20.0, 12, digest="1"))
+    (case,) = cases(other, "decode speed over the 8B's")
+    assert case.value is not None
+    assert case.value.value == pytest.approx(4.0)
+
+
+def test_one_run_of_a_side_decides_nothing(tmp_path: Path) -> None:
+    once = engine("llm-jp-4-32b-a3b", [timed("tg", 12.0, jitter=(1.0,))], size_bytes=18_250_000_000)
+    claim = found(tmp_path, "llmjp4-cost", dense({1: 5.0}), once)
+    assert [case.status for case in cases(claim, "decode speed over the 8B's")] == ["undecided"]
+    assert claim.status == "unmeasured"
 
 
 @pytest.mark.parametrize("which", ["invalid", "reduced"])
