@@ -6,7 +6,7 @@
 #   benchmarks/gpu.sh run KIT RESULTS [MODEL…]   there: make each model's file, bench it, remove it
 #   benchmarks/gpu.sh check                      anywhere: the same steps on a processor, with two layers of each model
 #
-# KIT holds llama-cpp-python's sources without `.git`, documents and media (8 MB), and the wheels that a Python with
+# KIT holds llama-cpp-python's sources without `.git`, documents and media (6 MB), and the wheels that a Python with
 # PyTorch or CuPy does not bring along. nvcc, cmake, ninja and scikit-build-core are taken to be there. One file of at
 # most 22 GB is on the disk at a time. Every step may be run again: what is done is not done twice, so a step that was
 # cut off goes on. The models are those of `edgellm synth`: true shape and types, random weights.
@@ -35,9 +35,7 @@ kit() {
   kit=$(cd "$kit" && pwd)
   if [ ! -f "$kit/llama.tar.xz" ]; then
     place=$(mktemp -d)
-    # The archive alone: pip would run its build system to learn its dependencies.
-    "$python" -m pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest "$place" \
-      "llama-cpp-python==$llama"
+    "$python" -m pip download --quiet --no-deps --no-binary llama-cpp-python --dest "$place" "llama-cpp-python==$llama"
     tar -xzf "$place"/*.tar.gz -C "$place"
     (cd "$place"/llama_cpp_python-$llama && rm -rf .git .github docs docker examples vendor/llama.cpp/{.git,.github} \
       vendor/llama.cpp/{docs,media,models,tests,examples,benches,ci,gguf-py,tools/ui,tools/server/public*,tools/server/webui*})
@@ -109,8 +107,8 @@ run() {
 
 # What a processor can show: that files are made, benched, saved and read by `claims`. Speeds here mean nothing.
 check() {
-  local folder results name place=$here/src
-  folder=$(mktemp -d)
+  local results name place=$here/src
+  folder=$(mktemp -d) # not local: it is removed when the script ends
   trap 'rm -rf "$folder"' EXIT
   results=$folder/results
   mkdir "$results"
