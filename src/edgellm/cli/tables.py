@@ -149,7 +149,8 @@ def print_demo(result: DemoResult, console: Console | None = None) -> None:
 def print_engine_tests(result: EngineBench) -> None:
     """A row for each test, with the columns of what was measured; then energy, the sustained run and definitions."""
     columns = [column for column in ENGINE_COLUMNS if any(column[1](row) for row in result.results)]
-    table = Table("test", *(Column(name, justify="right") for name, _ in columns), box=None, pad_edge=False)
+    name = Column("test", min_width=max(len(row.test) for row in result.results))  # never cut short
+    table = Table(name, *(Column(name, justify="right") for name, _ in columns), box=None, pad_edge=False)
     for row in result.results:
         table.add_row(row.test, *(cell(row) for _, cell in columns))
     console = Console()
