@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser
 
 from demo_results import MARKUP, hard_to_show
 from edgellm.report.html import write_report
+from opened_page import Opened, opened
 
-FACTS = Path(__file__).with_name("page_facts.js").read_text(encoding="utf-8")
 SCREENS = {
     "phone": (390, "light"), "narrow phone": (320, "light"), "dark phone": (390, "dark"), "tablet": (820, "light"),
     "desktop": (1280, "light"), "dark desktop": (1280, "dark"),
@@ -23,24 +22,6 @@ SCREENS = {
 PAPER = 672  # CSS pixels between the margins of A4
 NUMBER = re.compile(r"([+-]?\d[\d,]*(?:\.(\d+))?)(?:×10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?")
 DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-
-
-@dataclass
-class Opened:
-    """A page of the browser, the JSON that it was made from, and what happened while it was looked at."""
-
-    page: Page
-    document: dict[str, Any]
-    url: str
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def seen(self, width: int = 1280, scheme: str = "light", media: str = "screen", language: str = "ja") -> Any:
-        self.page.set_viewport_size(ViewportSize(width=width, height=844))
-        self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", media="screen")
-        self.page.check(f"#show-{language}")  # before printing: paper has no switch
-        self.page.emulate_media(media="print" if media == "print" else "screen")
-        return self.page.evaluate(FACTS)
 
 
 @pytest.fixture(scope="module", params=["demo", "hard to show"])
@@ -52,16 +33,6 @@ def report(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: p
         write_report(hard_to_show(), folder / "report.html")
         document = json.loads(hard_to_show().model_dump_json())
     return opened(browser, folder / "report.html", document)
-
-
-def opened(browser: Browser, path: Path, document: dict[str, Any]) -> Opened:
-    page = browser.new_page()
-    found = Opened(page, document, path.as_uri())
-    page.on("request", lambda request: found.requests.append(request.url))
-    page.on("console", lambda message: found.complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: found.complaints.append(str(error)))
-    page.goto(found.url)
-    return found
 
 
 def shown(text: str) -> list[tuple[float, float]]:

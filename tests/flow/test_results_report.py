@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser
 
 from bench_results import write_all
 from demo_results import sample
 from edgellm.build.reporting import report_on
 from edgellm.store.results import save
+from opened_page import Opened, opened
 
-FACTS = Path(__file__).with_name("page_facts.js").read_text(encoding="utf-8")
 OVERLAPS = """() => [...document.querySelectorAll("svg")].flatMap(svg => {
   const texts = [...svg.querySelectorAll("text")].filter(t => t.checkVisibility())
     .map(t => [t.textContent, t.getBoundingClientRect()]);
@@ -29,21 +26,6 @@ SCREENS = {"phone": (390, "light"), "dark desktop": (1280, "dark"), "narrow phon
 PAPER = 672
 
 
-@dataclass
-class Opened:
-    page: Page
-    url: str
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def seen(self, width: int = 1280, scheme: str = "light", media: str = "screen", language: str = "ja") -> Any:
-        self.page.set_viewport_size(ViewportSize(width=width, height=844))
-        self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", media="screen")
-        self.page.check(f"#show-{language}")
-        self.page.emulate_media(media="print" if media == "print" else "screen")
-        return self.page.evaluate(FACTS)
-
-
 @pytest.fixture(scope="module", params=["results", "claims"])
 def report(
     request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory
@@ -51,14 +33,9 @@ def report(
     folder = tmp_path_factory.mktemp("report")
     save(sample(), write_all(folder / "results"))
     report_on([folder / "results"], folder / "report.html", for_claims=request.param == "claims")
-    page = browser.new_page()
-    found = Opened(page, (folder / "report.html").as_uri())
-    page.on("request", lambda request: found.requests.append(request.url))
-    page.on("console", lambda message: found.complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: found.complaints.append(str(error)))
-    page.goto(found.url)
+    found = opened(browser, folder / "report.html")
     yield found
-    page.close()
+    found.page.close()
 
 
 def test_nothing_but_the_file_is_asked_for_and_the_browser_has_no_complaint(report: Opened) -> None:

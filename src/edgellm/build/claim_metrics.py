@@ -212,7 +212,7 @@ def of_speed(metric: SpeedMetric, evidence: Evidence) -> list[Found]:
             found.append(Found(
                 Interval(value=rate.median, low=rate.low, high=rate.high), device_of(benched.result),
                 "median, slowest and fastest run", benched.test.test, 1, variant_of(benched),
-                files=benched.files,
+                files=benched.files, sure=len(benched.test.seconds) != 1,
             ))  # fmt: skip
     return found
 

@@ -50,8 +50,8 @@ def shape_of(header: Header, type_k: str = "f16", type_v: str = "f16") -> Shape:
 
     cells = 256  # llama.cpp rounds up to it
     once, twice = (cache_bytes(header, n * cells, type_k=type_k, type_v=type_v) for n in (1, 2))
-    kv_heads = per_layer(header, "attention.head_count_kv") or per_layer(header, "attention.head_count")
     heads = per_layer(header, "attention.head_count")
+    kv_heads = per_layer(header, "attention.head_count_kv") or heads
     width = (header.of_architecture("embedding_length") or 0) // max(heads, default=1)
     key, value = (header.of_architecture(f"attention.{kind}_length") or width for kind in ("key", "value"))
     return Shape(
@@ -80,10 +80,7 @@ def bytes_of_pass(shape: Shape, tokens: float, sequences: int = 1, depth: float 
     share = experts_touched(shape.experts, shape.experts_used, tokens) / shape.experts if shape.experts else 0.0
     total = sequences * (depth * shape.kv_bytes + shape.state_bytes)
     for weight in shape.read:
-        if EXPERTS in weight.name:
-            total += share * weight.size_bytes
-        else:
-            total += weight.size_bytes
+        total += (share if EXPERTS in weight.name else 1) * weight.size_bytes
     return total
 
 
