@@ -2,12 +2,12 @@
 
     python benchmarks/prediction.py [CASE …] [--folder DIR] [--out FILE.json] [--threads 0] [--list]
 
-Each case is a recipe at a depth. First its speed is predicted, twice: from two files of 2 and 4 of its layers
-(`edgellm plan --measure`), and from the machine's measured ceilings alone (`edgellm plan`). Then a file of the whole
-depth is written, its size held against the planned one, and decoding of 1 and 8 sequences and a prompt of 512 tokens
-are timed, in turn. The file is removed before the next case. What is predicted never comes from what is measured: the
-shallow files are other files. Weights are random (`edgellm synth`), and routers with them: predictions from ceilings
-count them as even, which they are.
+Each case is a recipe at a depth. A file of that depth is written and its size held against the planned one. Its speed
+is predicted twice: from two files of a few of its layers (as `edgellm plan --measure` does), and from the machine's
+measured ceilings alone (`edgellm plan`). Decoding of 1 and 8 sequences and a prompt of 512 tokens are timed, the deep
+file and the shallow ones in turn; all are removed before the next case. What is predicted never comes from what is
+measured: the shallow files are other files. Weights are random (`edgellm synth`), and routers with them: predictions
+from ceilings count them as even, which they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 from edgellm.build.planned_speed import THIS_MACHINE, decoding, spot_of
 from edgellm.build.planning import Question, plan
-from edgellm.build.reduced_depth import PROMPT, PROMPT_TOKENS, Measured, Test, Types, measure, time_files
+from edgellm.build.reduced_depth import PROMPT, PROMPT_TOKENS, Measured, Test, Types, measure
 from edgellm.build.synth import synth
 from edgellm.engines.gguf.header import read_header
 from edgellm.measures.prediction import Model, error, prefill, with_even_routers
@@ -65,19 +65,19 @@ def run(case: Case, folder: Path, threads: int) -> dict[str, Any]:
     recipe = load_recipe(case.recipe)
     planned = plan(recipe, Question(case.type_name, layers=case.layers), "h200")
     layers = planned.layers
-    shallow = measure(recipe, case.types, sequences=SEQUENCES, threads=threads)
     path = folder / f"{case.name}.gguf"
     try:
         made = synth(recipe, path, type_name=case.type_name, layers=case.layers)
         by_ceilings = from_ceilings(path)
-        found = time_files({layers: path}, SEQUENCES, threads=threads)[layers]
+        # In turn with the shallow ones, since this machine's speed drifts by tens of percent within minutes.
+        timed = measure(recipe, case.types, sequences=SEQUENCES, threads=threads, beside={layers: path})
     finally:
         path.unlink(missing_ok=True)
     rows = []
-    for test, seconds in found.items():
+    for test, seconds in timed.seconds[layers].items():
         tokens = PROMPT_TOKENS if test == PROMPT else int(test)
         measured = tokens / seconds
-        by_depth = tokens / shallow.lines[test].at(layers)
+        by_depth = tokens / timed.lines[test].at(layers)
         rows.append({
             "test": name_of(test), "measured_tokens_per_s": measured, "by_depth": by_depth,
             "by_depth_error": error(by_depth, measured), "by_ceilings": by_ceilings[test],
@@ -86,12 +86,12 @@ def run(case: Case, folder: Path, threads: int) -> dict[str, Any]:
     return {
         "case": case.name, "recipe": case.recipe, "kind": case.kind, "type": planned.type, "layers": layers,
         "file_bytes": made.size_bytes, "planned_file_bytes": planned.file_bytes, "rows": rows,
-        "lines": lines_of(shallow),
+        "lines": lines_of(timed),
     }  # fmt: skip
 
 
-def lines_of(shallow: Measured) -> dict[str, dict[str, float]]:
-    return {name_of(test): {"base_s": line.base, "layer_s": line.a_layer} for test, line in shallow.lines.items()}
+def lines_of(timed: Measured) -> dict[str, dict[str, float]]:
+    return {name_of(test): {"base_s": line.base, "layer_s": line.a_layer} for test, line in timed.lines.items()}
 
 
 def from_ceilings(path: Path) -> dict[Test, float]:
@@ -148,6 +148,8 @@ def main() -> None:
         return
     chosen = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
     results = []
+    if arguments.folder:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for case in chosen:
             results.append(run(case, Path(folder), arguments.threads))

@@ -1,8 +1,9 @@
 """The speed of a model of full depth, from two models of its very shapes and types with a few of its layers.
 
 A layer takes as long in a shallow model as in a deep one, so seconds are a straight line over the number of layers:
-what embedding and output take, and so much a layer. Two files of random weights tell both. Their error is that of the
-timing, and grows with the distance; benchmarks/prediction.py measures it.
+what embedding and output take, and so much a layer. Two files of random weights tell both, of 2 and 4 layers, or of 4
+and 8 where layers are small. Their error is that of the timing, and grows with the distance; benchmarks/prediction.py
+measures it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from edgellm.store.work import default_root
 # Both halves of them, so that llama.cpp's mixtures give as many layers more bits as at any depth (half of them), and
 # layers of two kinds that take turns come in their proportion.
 DEPTHS = (2, 4)
+# Of small layers twice as many, which cost little: two of them may lie in the processor's caches, and what a layer
+# takes is lost in the noise of all else.
+DEEPER, DEEPER_BYTES = (4, 8), 2_000_000_000
 PROMPT_TOKENS = 512
 WARM_STEPS, STEPS, ROUNDS = 2, 10, 5
 PROMPT = "prompt"
@@ -70,26 +74,37 @@ class Measured:
 
 def measure(
     recipe: Recipe, types: Types, *, sequences: Sequence[int] = (1,), depth: int = 0, threads: int = 0,
-    depths: tuple[int, int] = DEPTHS, progress: Progress | None = None,
+    progress: Progress | None = None, beside: Mapping[int, Path] | None = None,
 ) -> Measured:  # fmt: skip
     """Make both files, time them in turn in one process, remove them. `depth`: tokens that sequences hold.
 
+    beside: deeper files by their layers that take turns with them, for `Measured.seconds` alone: no line knows of them.
     Raises as `synth`, and UsageError for a model that has no more layers than the deeper file.
     """
     full = config_of(recipe).get("num_hidden_layers")
-    if type(full) is int and full <= depths[1]:
+    if type(full) is int and full <= DEPTHS[1]:
         raise UsageError(f"{recipe.name} has {full} layers, so there is nothing to extrapolate; bench it as it is")
     root = default_root()
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="depth-", dir=root) as folder:
-        files = {layers: Path(folder) / f"{layers}-layers.gguf" for layers in depths}
-        for layers, path in files.items():
-            synth(
-                recipe, path, type_name=types.type_name, variant=types.variant, stock=types.stock, layers=layers,
-                progress=progress,
-            )  # fmt: skip
-        seconds = time_files(files, sequences, depth, threads, progress)
-    few, more = depths
+        files, sizes = {}, {}
+
+        def write(layers: int) -> None:
+            files[layers] = Path(folder) / f"{layers}-layers.gguf"
+            sizes[layers] = synth(
+                recipe, files[layers], type_name=types.type_name, variant=types.variant, stock=types.stock,
+                layers=layers, progress=progress,
+            ).size_bytes  # fmt: skip
+
+        few, more = DEPTHS
+        write(few)
+        write(more)
+        a_layer_bytes = (sizes[more] - sizes[few]) / (more - few)
+        if type(full) is int and full > DEEPER[1] and a_layer_bytes * DEEPER[1] <= DEEPER_BYTES:
+            files.pop(few).unlink()
+            few, more = DEEPER
+            write(more)
+        seconds = time_files({**files, **(beside or {})}, sequences, depth, threads, progress)
     lines = {test: line(few, seconds[few][test], more, seconds[more][test]) for test in seconds[few]}
     return Measured(lines, seconds)
 

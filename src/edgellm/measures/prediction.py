@@ -35,6 +35,9 @@ class Pace:
     math_share: float  # of the stated peak, in matrix products with many tokens
     layer_s: float  # that a layer of a pass takes however little it reads
     overlaps: bool = True  # whether it reads and multiplies at the same time
+    # Of several sequences' next tokens dense products reach this part of a prompt's rate: they are multiplied one by
+    # one. Products with experts, of which each has a token or two, are no slower than those of one sequence.
+    batch_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Experts:
     evenness: float
 
 
+# Measured here (benchmarks/prediction.py): published speeds of processors are of one sequence and of prompts.
+BATCH_SHARE = 0.65
+
 # Fitted by measures/prediction_fit.py on the checks of recipes/devices; tests/unit/measures holds them to it.
 PACES: Mapping[Processor, Pace] = {
     "geforce": Pace(0.84, 0.7858, 60e-6),
@@ -54,11 +60,11 @@ PACES: Mapping[Processor, Pace] = {
     "nvidia-module": Pace(0.86, 0.3093, 70e-6),
     "radeon": Pace(0.94, 0.3279, 95e-6),
     "apple": Pace(0.7, 0.5226, 175e-6),
-    "cpu": Pace(0.84, 1.0, 10e-6, overlaps=False),
+    "cpu": Pace(0.84, 1.0, 10e-6, overlaps=False, batch_share=BATCH_SHARE),
 }
 # Of ceilings that were measured, not stated, on the two cores that this project is built on: products of quantized
 # weights are as fast there as those of f32 by NumPy's BLAS, and weights are read at two thirds of the bandwidth.
-HERE = Pace(0.7, 1.0, 10e-6, overlaps=False)
+HERE = Pace(0.7, 1.0, 10e-6, overlaps=False, batch_share=BATCH_SHARE)
 EXPERT_MODELS = Experts(0.55, 0.78)
 
 
@@ -141,23 +147,27 @@ def pass_parts(machine: Machine, model: Model, tokens: int, sequences: int, dept
     touching = tokens**model.experts.evenness
     return Parts(
         memory_s=bytes_of_pass(model.shape, touching, sequences, seen) / (machine.bandwidth * pace.memory_share),
-        math_s=operations(model, tokens, seen, outputs) / (machine.peak * pace.math_share),
+        math_s=operations(model, tokens, seen, outputs, pace.batch_share) / (machine.peak * pace.math_share),
         overhead_s=model.layers * pace.layer_s,
         overlaps=pace.overlaps,
     )
 
 
-def operations(model: Model, tokens: int, seen: float, outputs: int) -> float:
-    """Floating-point operations of a pass. Of a prompt, whose tokens mostly get no output, those of experts are counted
-    as many times as they are slower: single tokens are multiplied one by one with dense weights too."""
+def operations(model: Model, tokens: int, seen: float, outputs: int, batch_share: float = 1.0) -> float:
+    """Floating-point operations of a pass; those that are slower than a prompt's with dense weights count more.
+
+    Slower are a prompt's with experts, and with dense weights the next tokens of several sequences.
+    """
     shape, total = model.shape, 2.0 * tokens * seen * model.shape.attention_width
-    slower = model.experts.math_share if tokens > outputs else 1.0
+    is_prompt = tokens > outputs
+    slower = model.experts.math_share if is_prompt else 1.0
+    dense = 1.0 if is_prompt or tokens == 1 else batch_share
     for weight in shape.read:
         if EXPERTS in weight.name:
             active = weight.elements * shape.experts_used / shape.experts
             total += 2 * tokens * active / slower
         else:
-            total += 2 * (outputs if weight.name in OUTPUT else tokens) * weight.elements
+            total += 2 * (outputs if weight.name in OUTPUT else tokens) * weight.elements / dense
     return total
 
 

@@ -58,6 +58,14 @@ def test_a_processor_reads_and_multiplies_in_turn() -> None:
     assert decode(MACHINE, DENSE, 8).parts.seconds == pytest.approx(1.1e9 / 50e9 + 0.010)
 
 
+def test_next_tokens_of_several_sequences_are_multiplied_more_slowly_than_a_prompt_but_not_by_experts() -> None:
+    slower = replace(MACHINE, pace=replace(MACHINE.pace, batch_share=0.5))
+    for model, times in ((DENSE, 2), (MIXTURE, 1)):
+        assert decode(slower, model, 8).parts.math_s == pytest.approx(times * decode(MACHINE, model, 8).parts.math_s)
+        assert decode(slower, model).parts.math_s == decode(MACHINE, model).parts.math_s
+        assert prefill(slower, model).parts.math_s == prefill(MACHINE, model).parts.math_s
+
+
 def test_a_small_model_on_a_fast_machine_is_bound_by_its_layers() -> None:
     assert decode(replace(MACHINE, bandwidth=1e12), DENSE).bound == "overhead"
 
