@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from edgellm.bench.conditions import describe_machine
 from edgellm.build.planned_speed import THIS_MACHINE, decoding, spot_of
 from edgellm.build.planning import Question, plan
 from edgellm.build.reduced_depth import PROMPT, PROMPT_TOKENS, Measured, Test, Types, measure
@@ -146,7 +147,10 @@ def main() -> None:
         for case in CASES:
             print(f"{case.name}: {case.recipe}, {case.kind}, layers: {case.layers or 'all'}")
         return
-    chosen = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
+    by_name = {case.name: case for case in CASES}
+    if unknown := [name for name in arguments.cases if name not in by_name]:
+        parser.error(f"there is no case {', '.join(unknown)}; there are {', '.join(by_name)}")
+    chosen = [by_name[name] for name in arguments.cases or by_name]
     results = []
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -154,18 +158,19 @@ def main() -> None:
         for case in chosen:
             results.append(run(case, Path(folder), arguments.threads))
             told(results[-1])
-    total = summary(results)
-    for name, errors in total.items():
+            if arguments.out:  # after each, since all of them take half an hour
+                write(results, arguments.out)
+    for name, errors in summary(results).items():
         print(f"{name}: median error {errors['median']:.1%}, largest {errors['largest']:.1%}")
-    if arguments.out:
-        from edgellm.bench.conditions import describe_machine
 
-        document = {
-            "kind": "prediction", "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "machine": describe_machine(), "results": results, "summary": total,
-        }  # fmt: skip
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+def write(results: Sequence[dict[str, Any]], out: Path) -> None:
+    document = {
+        "kind": "prediction", "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": describe_machine(), "results": results, "summary": summary(results),
+    }  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

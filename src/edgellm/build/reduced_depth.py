@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -118,20 +119,19 @@ def time_files(
     files: Mapping[int, Path], sequences: Sequence[int], depth: int = 0, threads: int = 0,
     progress: Progress | None = None,
 ) -> dict[int, dict[Test, float]]:  # fmt: skip
-    """Median seconds of each test by file. The files take turns, so that what slows the machine slows all of them."""
+    """Median seconds of each test by file. In each test the files take turns of a second or so, so that what slows the
+    machine slows all of them."""
     context = max(depth + WARM_STEPS + STEPS, PROMPT_TOKENS)
     options = RuntimeOptions(context_tokens=context, sequences=max(sequences), threads=threads)
     tests: tuple[Test, ...] = (*sequences, PROMPT)
     found: dict[int, dict[Test, list[float]]] = {key: {test: [] for test in tests} for key in files}
     with ExitStack() as opened, labelled(progress, "time the layers") as on_progress:
         runtimes = {key: opened.enter_context(closing(open_runtime(path, options))) for key, path in files.items()}
-        for number in range(ROUNDS):
+        for number, (test, _) in enumerate(product(tests, range(ROUNDS))):
             for key, runtime in runtimes.items():
-                for count in sequences:
-                    found[key][count] += time_decode(runtime, count, depth)
-                found[key][PROMPT].append(time_prompt(runtime))
+                found[key][test] += [time_prompt(runtime)] if test == PROMPT else time_decode(runtime, int(test), depth)
             if on_progress:
-                on_progress(number + 1, ROUNDS)
+                on_progress(number + 1, len(tests) * ROUNDS)
     return {key: {test: median(times) for test, times in by_test.items()} for key, by_test in found.items()}
 
 
