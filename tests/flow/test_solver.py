@@ -22,7 +22,8 @@ from edgellm.engines import open_runtime
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import EngineFailed, UsageError
 from edgellm.inference.target import resolve
-from edgellm.measures.fidelity import WINDOW_TOKENS, kld_change, summary, tallies
+from edgellm.measures.fidelity import WINDOW_TOKENS, kld_change, tallies
+from edgellm.measures.fidelity_figures import summary
 from edgellm.records.results import Check, Fidelity
 from edgellm.records.sensitivity import Solution, mixture_name
 from edgellm.records.statistics import Interval
@@ -71,9 +72,11 @@ def compare(base: Base, pairs: Mapping[str, Pair], every: int = 1) -> dict[str, 
             opened.enter_context(closing(open_runtime("gguf", path, options))) for path in (base.gguf, *files.values())
         ]
         named = dict(zip(files, artifacts, strict=True))
-        own, found, sizes = tallies(reference, named, verification_documents(base.tokenizer)[::every])
+        own, found, documents = tallies(reference, named, verification_documents(base.tokenizer)[::every])
     return {
-        n: Compared(kld_change(found[f"{n} stock"], found[f"{n} solved"]), summary(found[f"{n} solved"], own, sizes))
+        n: Compared(
+            kld_change(found[f"{n} stock"], found[f"{n} solved"]), summary(found[f"{n} solved"], own, documents)
+        )
         for n in pairs
     }
 

@@ -18,7 +18,8 @@ from edgellm.build.pipeline import Base, make_artifact, make_base
 from edgellm.engines import open_runtime
 from edgellm.engines.protocol import Feed, RuntimeOptions
 from edgellm.inference.target import resolve
-from edgellm.measures.fidelity import Tally, add, predictions
+from edgellm.measures.fidelity import Columns, Document, Tally, divergences, predictions, surprise
+from edgellm.measures.fidelity_figures import summary
 from edgellm.stages.verify import VERIFICATION
 from edgellm.store.catalogue import read_documents
 from edgellm.store.work import WorkFolder, default_root
@@ -88,13 +89,22 @@ def perplexity(tools: Path, *words: object) -> str:
     return done.stdout + done.stderr
 
 
-def mean_kld(tools: Path, model: Path, logits: Path) -> float:
+# Our name → how the line of the tool begins.
+FIGURES = {
+    "mean_kld": r"Mean\s+KLD", "median_kld": r"Median\s+KLD", "p90_kld": r"90\.0%\s+KLD", "p99_kld": r"99\.0%\s+KLD",
+    "p999_kld": r"99\.9%\s+KLD", "max_kld": r"Maximum\s+KLD", "mean_delta_p_percent": r"Mean\s+Δp",
+    "rms_delta_p_percent": r"RMS\s+Δp", "same_top_percent": r"Same\s+top\s+p",
+}  # fmt: skip
+
+
+def figures(tools: Path, model: Path, logits: Path) -> dict[str, float]:
     """What the tool says; it is asked again where it ended before the last lines of its log were out (1 in 8)."""
     for _ in range(8):
         said = perplexity(tools, "-m", model, "--kl-divergence-base", logits, "--kl-divergence")
-        if found := re.search(r"Mean\s+KLD:\s*([0-9.]+)", said):
-            return float(found[1])
-    pytest.fail(f"llama-perplexity printed no mean KLD in eight runs: {said[-2000:]}")
+        found = {name: re.search(rf"{words}\s*:\s*(-?[0-9.]+)", said) for name, words in FIGURES.items()}
+        if all(found.values()):
+            return {name: float(match[1]) for name, match in found.items() if match}
+    pytest.fail(f"llama-perplexity did not print all figures in eight runs: {said[-2000:]}")
 
 
 def ids_in(base_file: Path) -> list[list[int]]:
@@ -107,24 +117,33 @@ def ids_in(base_file: Path) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("type_name", ["Q4_K_M", "Q2_K"])
-def test_our_kl_divergence_agrees_with_llama_perplexity(
+def test_our_figures_agree_with_llama_perplexity(
     base: Base, oracle_tools: Path, tmp_path: Path, type_name: str
 ) -> None:
-    """On the same ids and the same positions: the tool scores the second half of every chunk of 512."""
+    """On the same ids and the same positions: the tool scores the second half of every chunk of 512.
+
+    Its file holds the reference's log-probabilities in 16 bits, cut at 16 below the largest logit, which the maximum
+    feels most; Δp is printed with three places.
+    """
     text, logits = tmp_path / "text.txt", tmp_path / "base.kld"
     text.write_text("\n".join(read_documents(VERIFICATION)), encoding="utf-8")
     quantized = artifact(base, type_name)
     perplexity(oracle_tools, "-m", base.gguf, "-f", text, "--kl-divergence-base", logits)
-    theirs = mean_kld(oracle_tools, quantized, logits)
+    theirs = figures(oracle_tools, quantized, logits)
     options = RuntimeOptions(context_tokens=CHUNK)
     reference, other = open_runtime("gguf", base.gguf, options), open_runtime("gguf", quantized, options)
-    tally = Tally()
+    tally, own = Tally(), Tally()
     for chunk in ids_in(logits):
         inputs = [1, *chunk[1:]]  # the tool puts BOS over the first token of each chunk
-        scored = slice(CHUNK // 2, CHUNK - 1)
-        rows = [predictions(runtime, inputs)[scored] for runtime in (reference, other)]
-        add(tally, rows[:1], rows[1:], [np.asarray(chunk[CHUNK // 2 + 1 :])])
+        scored, targets = slice(CHUNK // 2, CHUNK - 1), np.asarray(chunk[CHUNK // 2 + 1 :])
+        expected, got = (predictions(runtime, inputs)[scored] for runtime in (reference, other))
+        same = (expected.argmax(axis=1) == got.argmax(axis=1)).astype(np.float64)
+        tally.add(Columns(divergences(expected, got), same, surprise(got, targets)))
+        own.nats.append(surprise(expected, targets))
     reference.close()
     other.close()
-    ours = float(np.concatenate(tally.kld).mean())
-    assert ours == pytest.approx(theirs, rel=0.02)
+    ours = summary(tally, own, [Document([0, 1], 1)] * len(tally.kld))
+    for name in FIGURES:
+        found = ours.max_kld if name == "max_kld" else getattr(ours, name).value
+        near = 0.06 if name == "max_kld" else 0.02
+        assert found == pytest.approx(theirs[name], rel=near, abs=0.003 if "delta" in name else 1e-6), name

@@ -19,7 +19,8 @@ from edgellm.engines.gguf.tensor_groups import layout_of
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import GateFailed, UsageError
 from edgellm.inference.target import Target, resolve
-from edgellm.measures import fidelity as fidelities
+from edgellm.measures.fidelity import WINDOW_TOKENS, Document
+from edgellm.measures.fidelity_figures import compare
 from edgellm.measures.sizing import Size, size_of
 from edgellm.records.manifest import Manifest
 from edgellm.records.recipe import Format, Gate, Recipe
@@ -174,13 +175,17 @@ def in_parts(product: Product, max_bytes: int, work: WorkFolder, progress: Progr
 
 
 def measure(
-    base: Base, products: Mapping[str, Product], progress: Progress | None = None
-) -> dict[str, tuple[Fidelity, Check]]:
-    """Fidelity of products against their base in one pass, and whether each generates."""
+    base: Base, products: Mapping[str, Product], progress: Progress | None = None,
+    documents: Sequence[Document] | None = None,
+) -> dict[str, tuple[Fidelity, Check]]:  # fmt: skip
+    """Fidelity of products against their base in one pass, and whether each generates.
+
+    documents: None for the verification text.
+    """
     from edgellm.engines import open_runtime
 
-    documents = verify.verification_documents(base.tokenizer)
-    options = RuntimeOptions(context_tokens=fidelities.WINDOW_TOKENS)
+    documents = documents or verify.verification_documents(base.tokenizer)
+    options = RuntimeOptions(context_tokens=WINDOW_TOKENS)
     with ExitStack() as opened:
         with labelled(progress, "load the models to compare") as on_progress:
             runtimes = []
@@ -190,7 +195,7 @@ def measure(
                     on_progress(len(runtimes), len(products) + 1)
         artifacts = dict(zip(products, runtimes[1:], strict=True))
         with labelled(progress, "measure fidelity") as on_progress:
-            found = fidelities.compare(runtimes[0], artifacts, documents, on_progress=on_progress)
+            found = compare(runtimes[0], artifacts, documents, on_progress=on_progress)
         with labelled(progress, "generate"):
             return {n: (found[n], verify.check_decodes(artifacts[n], documents[0].ids)) for n in products}
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgellm.records.bench import EngineBench, EngineTest
     from edgellm.records.device import Device
     from edgellm.records.recipe import Recipe
-    from edgellm.records.results import Check, DemoResult, FormatRow
+    from edgellm.records.results import Check, DemoResult, Fidelity, FormatRow, KindFidelity
 
 LADDER = ("type", "MB", "bits/weight", "mean KLD", "same top %", "bits/byte", "tok/s", "char/s")
 DEVICES = ("name", "machines", "memory", "usable")
@@ -33,6 +33,23 @@ def print_checks(checks: Sequence[Check]) -> None:
         mark = "ok" if check.passed else "FAILED"
         table.add_row(check.name, mark, shown(check.value), shown(check.limit), check.detail)
     Console().print(table)
+
+
+def print_kinds(fidelity: Fidelity) -> None:
+    """What each kind of text loses, and before them the whole, which gates look at."""
+    heads = ("mean KLD", "95 %", "same top %", "Δp %", "bits/byte", "bits/char")
+    table = Table("text", *(Column(name, justify="right") for name in heads), box=None, pad_edge=False)
+    texts: dict[str, Fidelity | KindFidelity] = {"whole": fidelity, **fidelity.by_kind}
+    for kind, found in texts.items():
+        delta, characters = found.mean_delta_p_percent, found.bits_per_character
+        table.add_row(
+            kind, f"{found.mean_kld.value:.5f}", f"{found.mean_kld.low:.5f}–{found.mean_kld.high:.5f}",
+            f"{found.same_top_percent.value:.1f}", f"{delta.value:+.2f}" if delta else "",
+            f"{found.bits_per_byte.value:.4f}", f"{characters.value:.3f}" if characters else "",
+        )  # fmt: skip
+    console = Console()
+    console.print()
+    console.print(table)
 
 
 def print_recipes(recipes: Sequence[Recipe]) -> None:

@@ -63,9 +63,7 @@ def check_sources(sources: Iterable[Source]) -> None:
 
 def check_overlap(source: Source) -> None:
     held_out = {
-        text[i : i + OVERLAP]
-        for text in map(normalised, catalogue.read_documents(catalogue.TEXTS / "verification"))
-        for i in range(len(text) - OVERLAP + 1)
+        text[i : i + OVERLAP] for text in map(normalised, held_out_documents()) for i in range(len(text) - OVERLAP + 1)
     }
     for number, document in enumerate(source.documents(), start=1):
         text = normalised(document)
@@ -75,6 +73,12 @@ def check_overlap(source: Source) -> None:
                 f"document {number} of {source.name} holds text that fidelity is measured on (“{shared}”), which "
                 "would flatter the result; leave it out"
             )
+
+
+def held_out_documents() -> list[str]:
+    """All texts that fidelity is measured on: those of the gates, and those of further kinds."""
+    folder = catalogue.TEXTS / "verification"
+    return [*catalogue.read_documents(folder), *catalogue.read_documents(folder / "kinds")]
 
 
 def normalised(text: str) -> str:

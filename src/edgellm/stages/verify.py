@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from edgellm.language.tokenizer import Tokenizer
 
 VERIFICATION = catalogue.TEXTS / "verification"
+FURTHER_KINDS = VERIFICATION / "kinds"  # measured beside it, kind by kind: gates were set without them
+KIND_OF_FILE = {"essays": "literary", "stories": "literary"}  # other files are called as their kind
 # What goes wrong first when a Japanese vocabulary is converted badly.
 TRAPS = {
     "half-width kana": "ﾊﾝｶｸｶﾅ ﾃﾞｰﾀ",
@@ -37,9 +40,28 @@ TRAPS = {
 
 def verification_documents(tokenizer: Tokenizer, path: Path = VERIFICATION) -> list[Document]:
     """The texts for fidelity, each encoded after BOS (or, where the vocabulary has none, after EOS)."""
+    return [encoded(tokenizer, text) for text in catalogue.read_documents(path)]
+
+
+def documents_by_kind(tokenizer: Tokenizer, limit: int | None = None) -> list[Document]:
+    """The same documents, each with its kind, and behind them those of further kinds, which count for their kind alone.
+
+    limit: at most so many documents of each kind.
+    """
+    found: list[Document] = []
+    for folder in (VERIFICATION, FURTHER_KINDS):
+        for file in sorted(folder.glob("*.txt")):
+            kind = KIND_OF_FILE.get(file.stem, file.stem)
+            for text in catalogue.read_documents(file):
+                if limit is None or sum(d.kind == kind for d in found) < limit:
+                    found.append(replace(encoded(tokenizer, text), kind=kind, only_kind=folder == FURTHER_KINDS))
+    return found
+
+
+def encoded(tokenizer: Tokenizer, text: str) -> Document:
     start = tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.eos_id
     head = [] if start is None else [start]
-    return [Document([*head, *tokenizer.encode(t)], len(t.encode())) for t in catalogue.read_documents(path)]
+    return Document([*head, *tokenizer.encode(text)], len(text.encode()), len(text))
 
 
 def check_structure(artifact: Path, engine: str, expected_type: str) -> list[Check]:

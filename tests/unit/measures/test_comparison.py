@@ -7,7 +7,17 @@ import pytest
 
 from bench_results import timed
 from edgellm.measures import comparison
-from edgellm.measures.comparison import advantage, mean, per_second, percentile, ratio, speed_ratio, tail, verdict
+from edgellm.measures.comparison import (
+    advantage,
+    mean,
+    paired_difference,
+    per_second,
+    percentile,
+    ratio,
+    speed_ratio,
+    tail,
+    verdict,
+)
 from edgellm.records.statistics import Interval
 
 
@@ -109,3 +119,22 @@ def test_the_advantage_is_the_end_that_a_gate_has_to_fear() -> None:
 
 def test_the_mean_is_over_the_last_axis() -> None:
     assert mean(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
+
+
+def test_differences_of_one_item_are_drawn_together() -> None:
+    apart = paired_difference([0.5, 0.5, -0.1, -0.1], ["a", "b", "c", "d"])
+    together = paired_difference([0.5, 0.5, -0.1, -0.1], ["a", "a", "b", "b"])
+    assert apart.value == together.value == pytest.approx(0.2)
+    assert together.low <= apart.low < 0.2 < apart.high <= together.high
+
+
+def test_the_interval_of_differences_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    found = [paired_difference(list(rng.normal(0.3, 1.0, 12)), [str(n) for n in range(12)]) for _ in range(120)]
+    covered = sum(each.low <= 0.3 <= each.high for each in found)
+    assert covered >= 0.89 * len(found)
+
+
+def test_one_item_has_a_difference_and_no_interval() -> None:
+    found = paired_difference([1.0, 3.0], ["a", "a"])
+    assert (found.value, found.low, found.high) == (2.0, 2.0, 2.0)

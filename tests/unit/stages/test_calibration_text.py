@@ -118,6 +118,14 @@ def test_verification_text_in_other_spacing_and_width_is_found_with_its_document
     check_sources([Source(str(tmp_path / "mine.txt"))])
 
 
+@pytest.mark.parametrize("kind", ["code", "english", "everyday", "statute"])
+def test_text_of_the_further_kinds_is_found_too(kind: str, tmp_path: Path) -> None:
+    held_out = catalogue.read_documents(catalogue.TEXTS / "verification" / "kinds" / f"{kind}.txt")[-1]
+    (tmp_path / "mine.txt").write_text(f"はじめに。{held_out[-200:]}", encoding="utf-8")
+    with pytest.raises(UsageError, match="holds text that fidelity is measured on"):
+        check_sources([Source(str(tmp_path / "mine.txt"))])
+
+
 def recipe() -> catalogue.Recipe:
     return catalogue.load_recipe("tiny-ja")
 

@@ -101,3 +101,22 @@ def test_the_gate_looks_at_the_lower_end_of_a_share() -> None:
 
 def test_numbers_that_are_not_finite_never_pass() -> None:
     assert not verify.verdict_of(verify.check_fidelity(fidelity(float("nan"), 0, 0), None)).passed
+
+
+def test_documents_by_kind_begin_with_those_of_the_gate(tiny_ja: Path) -> None:
+    tokenizer = load_tokenizer(tiny_ja)
+    gated, by_kind = verify.verification_documents(tokenizer), verify.documents_by_kind(tokenizer)
+    whole = [d for d in by_kind if not d.only_kind]
+    assert [(d.ids, d.utf8_bytes, d.characters) for d in whole] == [
+        (d.ids, d.utf8_bytes, d.characters) for d in gated
+    ]  # fmt: skip
+    assert by_kind[: len(whole)] == whole
+    assert {d.kind for d in gated} == {""}
+    kinds = {kind: sum(d.kind == kind for d in by_kind) for kind in {d.kind for d in by_kind}}
+    assert kinds.keys() == {"literary", "statute", "everyday", "business", "technical", "english", "code"}
+    assert min(kinds.values()) >= 8
+
+
+def test_a_limit_takes_as_many_documents_of_each_kind(tiny_ja: Path) -> None:
+    kinds = [d.kind for d in verify.documents_by_kind(load_tokenizer(tiny_ja), limit=2)]
+    assert {kinds.count(kind) for kind in kinds} == {2}
