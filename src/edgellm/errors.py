@@ -15,6 +15,7 @@ EdgellmError                 1   something failed
 ├── NotWritable              1   a folder or disk that was to be written cannot be
 ├── Busy                     1   another edgellm process works on the same folder
 ├── MissingExtra             1   an optional dependency is not installed
+├── SandboxMissing           1   code of an answer cannot be run here, since it could not be confined
 ├── DeviceFailed             1   a device of the lab could not be reached, or failed at what it was asked
 ├── GateFailed               3   a quality gate or verification said no
 └── NetworkNeeded            4   the network would be needed and is not allowed
@@ -101,6 +102,10 @@ class Busy(EdgellmError):
 
 
 class MissingExtra(EdgellmError):
+    pass
+
+
+class SandboxMissing(EdgellmError):
     pass
 
 

@@ -17,7 +17,7 @@ from edgellm.bench.given_cores import quota_cores
 from edgellm.bench.machine import board, last_level_cache_bytes
 from edgellm.bench.nvidia import Nvidia
 from edgellm.bench.tree import Tree
-from edgellm.build.lacking import what_is_lacking
+from edgellm.build.lacking import of_sandbox, what_is_lacking
 from edgellm.engines.memory import free_memory_bytes
 from edgellm.engines.survey import survey
 from edgellm.errors import EngineFailed
@@ -51,7 +51,7 @@ def examine(quick: bool = False, progress: Progress | None = None) -> MachineRep
     machine, free = describe_machine(), free_memory_bytes()
     sources = energy.survey()
     needed = TIMES_ITS_FILE * sum(f.stat().st_size for f in embedded_models()[EMBEDDED].glob("*.safetensors"))
-    missing = [*what_is_lacking(machine, engines, watch, sources), *trouble]
+    missing = [*what_is_lacking(machine, engines, watch, sources), *of_sandbox(), *trouble]
     if free < needed:
         why = f"{free / 1e6:.0f} MB are free and it takes {needed / 1e6:.0f}"
         get = "end other programs, or raise the container's limit"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import requires
 from typing import Any
 
 from edgellm.bench.conditions import Watch
 from edgellm.bench.sensors import holds_clock_down
+from edgellm.errors import SandboxMissing
+from edgellm.evals.sandbox import run_python
 from edgellm.records.machine import EnergySource, Engine, Missing
 
 # What the processor can do, by the flag that the system shows, and llama.cpp's name for code that uses it. Without
@@ -84,6 +87,19 @@ def of_clocks(watch: Watch) -> Iterator[Missing]:
             what="full clocks", why=f"{len(held)} of {len(watch.cores)} cores: {held[0]}",
             get_it_with="sudo cpupower frequency-set -g performance",
         )  # fmt: skip
+
+
+def of_sandbox() -> list[Missing]:
+    """Why code in answers cannot be run; empty where it can."""
+    what = "a sandbox for code in answers"
+    if shutil.which("bwrap") is None:
+        return [Missing(what=what, why="there is no bwrap", get_it_with="apt install bubblewrap")]
+    try:
+        run_python("pass")
+    except SandboxMissing as error:
+        why, _, advice = str(error).partition("; ")
+        return [Missing(what=what, why=why, get_it_with=advice)]
+    return []
 
 
 def pinned(package: str) -> str:

@@ -8,9 +8,10 @@ import pytest
 
 from edgellm.bench import energy
 from edgellm.bench.conditions import Watch
-from edgellm.build.lacking import what_is_lacking
+from edgellm.build.lacking import of_sandbox, what_is_lacking
 from edgellm.records.machine import Engine, Missing
 from fake_machine import FakeGpu, FakeMachine, FakeNvml
+from sandboxes import needs_sandbox
 
 GGUF = Engine(loads=True, build="llama.cpp", backends=("CPU",), instruction_sets=("AVX2", "FMA", "AVX512"))
 ONNX = Engine(loads=True, build="onnxruntime", backends=("CPU",))
@@ -70,3 +71,14 @@ def test_counters_that_may_not_be_read_are_told_with_the_command(machine: FakeMa
 def test_a_governor_that_holds_the_clocks_down_is_told(machine: FakeMachine) -> None:
     machine.core(0, "cpufreq/scaling_governor", "powersave")
     assert lacking(machine)["full clocks"].why == "1 of 2 cores: governor powersave"
+
+
+def test_a_sandbox_that_is_not_there_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    (missing,) = of_sandbox()
+    assert missing.get_it_with == "apt install bubblewrap"
+
+
+@needs_sandbox
+def test_a_sandbox_that_works_is_not_missing() -> None:
+    assert of_sandbox() == []
