@@ -16,7 +16,7 @@ PACKAGE = Path(edgellm.__file__).parent
 ROWS = [
     {"cli"},
     {"build"},
-    {"serve", "bench", "report", "stages", "lab"},
+    {"serve", "bench", "evals", "report", "stages", "lab"},
     {"inference", "measures"},
     {"engines"},
     {"language"},

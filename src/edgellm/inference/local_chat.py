@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from edgellm.engines.protocol import RuntimeOptions
 from edgellm.errors import UsageError
@@ -14,6 +14,7 @@ from edgellm.inference.chat import Delta, FinishReason, Message, SamplingOptions
 from edgellm.inference.constraint import Constraint
 from edgellm.inference.engine import EngineOrder, open_engine
 from edgellm.inference.generation import Generations, Request
+from edgellm.inference.structured import constraint_for
 from edgellm.inference.target import Target
 from edgellm.language.chat_template import ChatTemplate
 from edgellm.language.harmony import is_harmony, parser_for
@@ -43,10 +44,17 @@ class LocalChat:
         sampling: SamplingOptions,
         max_tokens: int | None,
         stop: Sequence[str] = (),
+        *,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Generator[Delta, None, None]:
-        """As `Chat.stream`. Raises what `prompt` and `Scheduler.submit` raise, later EngineFailed."""
+        """As `Chat.stream`; `response_format` is OpenAI's.
+
+        Raises what `prompt`, `constraint_for` and `Scheduler.submit` raise, later EngineFailed.
+        """
         ids = self.prompt(messages)
-        request = self.request(ids, sampling, max_tokens, checkpoints=self.checkpoints(ids, messages))
+        constraint = constraint_for(self.tokenizer, self.template, response_format) if response_format else None
+        checkpoints = self.checkpoints(ids, messages)
+        request = self.request(ids, sampling, max_tokens, constraint=constraint, checkpoints=checkpoints)
         reader = self.reader(request, stop)
         generation = self.scheduler.submit(request)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import httpx
@@ -24,7 +24,8 @@ class RemoteChat:
         base = url.rstrip("/").removesuffix("/chat/completions")
         if not base.startswith(("http://", "https://")):
             raise UsageError(f"{url!r} is no address of a server; it must begin with http:// or https://")
-        self._url = (base if base.endswith("/v1") else f"{base}/v1") + "/chat/completions"
+        self.base = base if base.endswith("/v1") else f"{base}/v1"
+        self._url = f"{self.base}/chat/completions"
         self._model = model
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         # trust_env would let a proxy of the environment in between, also for 127.0.0.1.
@@ -38,13 +39,17 @@ class RemoteChat:
         sampling: SamplingOptions,
         max_tokens: int | None,
         stop: Sequence[str] = (),
+        *,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Generator[Delta, None, None]:
-        """As `Chat.stream`; `usage` is None if the server gives none.
+        """As `Chat.stream`; `usage` is None if the server gives none. `response_format` is OpenAI's.
 
         Raises UsageError for what the server refuses (PromptTooLong, QueueFull where it says so) and
         EngineFailed if it cannot be reached, fails, or ends the stream before the answer is complete.
         """
         body = self._body(messages, sampling, max_tokens, stop)
+        if response_format is not None:
+            body["response_format"] = response_format
         try:
             with self._client.stream("POST", self._url, json=body) as response:
                 if response.status_code != 200:
@@ -55,6 +60,25 @@ class RemoteChat:
             raise EngineFailed(
                 f"{self._url} gave no answer ({error or type(error).__name__}); check that the server runs"
             ) from error
+
+    def first_model(self) -> str:
+        """The first name of `/v1/models`.
+
+        Raises UsageError where the server refuses to list, or lists none, and EngineFailed where it cannot be reached.
+        """
+        url = f"{self.base}/models"
+        try:
+            response = self._client.get(url, timeout=CONNECT_S)
+        except httpx.HTTPError as error:
+            raise EngineFailed(
+                f"{url} gave no answer ({error or type(error).__name__}); check that the server runs"
+            ) from error
+        if response.status_code != 200:
+            raise refusal(url, response)
+        try:
+            return str(response.json()["data"][0]["id"])
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise UsageError(f"{url} lists no model; name the one to ask") from None
 
     def close(self) -> None:
         self._client.close()
@@ -83,6 +107,9 @@ class RemoteChat:
         optional = {
             "model": self._model, "max_tokens": max_tokens, "stop": list(stop) or None, "seed": sampling.seed,
             "top_k": sampling.top_k or None, "min_p": sampling.min_p or None,
+            "repetition_penalty": sampling.repetition_penalty if sampling.repetition_penalty != 1 else None,
+            "frequency_penalty": sampling.frequency_penalty or None,
+            "presence_penalty": sampling.presence_penalty or None,
         }  # fmt: skip
         return body | {name: value for name, value in optional.items() if value is not None}
 
