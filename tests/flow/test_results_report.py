@@ -13,6 +13,7 @@ from bench_results import write_all
 from demo_results import sample
 from edgellm.build.reporting import report_on
 from edgellm.store.results import save
+from eval_results import evaluation, scores_around
 from opened_page import Opened, opened
 
 OVERLAPS = """() => [...document.querySelectorAll("svg")].flatMap(svg => {
@@ -32,6 +33,8 @@ def report(
 ) -> Iterator[Opened]:
     folder = tmp_path_factory.mktemp("report")
     save(sample(), write_all(folder / "results"))
+    for score, file_type in ((5.0, "Q8_0"), (4.2, "Q3_K_M")):
+        save(evaluation(scores_around(score), file_type=file_type), folder / "results")
     report_on([folder / "results"], folder / "report.html", for_claims=request.param == "claims")
     found = opened(browser, folder / "report.html")
     yield found
@@ -51,8 +54,10 @@ def test_every_plot_has_all_its_points(report: Opened) -> None:
         "s => [s.getAttribute('aria-labelledby').split('-title')[0], s.querySelectorAll('circle').length]))"
     )
     # Five engine results: 2 + 2 + 3 + 3 + 1 decode tests and one of prompts each; a sweep of four steps, two
-    # percentiles; eight types.
-    assert counted == {"throughput-tg": 11, "throughput-pp": 5, "roofline": 11, "ttft-rate-per-s": 8, "size": 8}
+    # percentiles; eight types; two evaluations.
+    assert counted == {
+        "throughput-tg": 11, "throughput-pp": 5, "roofline": 11, "ttft-rate-per-s": 8, "size": 8, "scores-1": 2,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("report", ["results"], indirect=True)

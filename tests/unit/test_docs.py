@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 import make_docs
 from bench_results import dense
+from counting_server import counting_server
 from demo_results import sample
 from edgellm import errors
 from edgellm.cli.main import cli
@@ -26,6 +27,8 @@ from edgellm.records.machine import EnergySource, Gpu, Missing
 from edgellm.serve.key_file import add_key
 from edgellm.store.hash_chain import ChainLog
 from edgellm.store.results import save
+from eval_documents import eval_orders
+from ladder_results import ladder
 from quick_build import make_quick_build, one_core
 from small_recipes import small_mixture
 
@@ -94,8 +97,8 @@ def named_verb(words: list[str]) -> tuple[Verb, list[str]]:
 
 
 def test_a_default_is_shown_once_in_the_help(verb: Verb) -> None:
-    needed = [o.opts[0] for o in verb.options if o.required or o.opts == ["--out"]]
-    given = [word for name in needed for word in (name, "x")]
+    needed = [o for o in verb.options if o.required or o.opts == ["--out"]]
+    given = [w for o in needed for w in (o.opts[0], o.type.choices[0] if isinstance(o.type, click.Choice) else "x")]
     context = parse(["edgellm", *str(verb.name).split(), *["x"] * len(verb.arguments), *given])
     for option in verb.options:
         assert "default" not in (option.help or "")
@@ -205,10 +208,12 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     small_mixture(folder)
     add_key(folder / "keys.jsonl", "taro", KeyLimits())
     ChainLog(folder / "audit.jsonl").close()
-    with one_core():
+    with one_core(), counting_server(answer=lambda body: "[[A]]") as judge:
+        orders |= eval_orders(folder, judge.url)
         documents = {verb: json.loads(run_for_json(words)) for verb, words in orders.items()}
     row = LabRow(name="desk", done=1, failed=0, skipped=0, sent_bytes=1, results=("result.json",), why="")
     lab = LabRun(bundle="sha256:0", suite="engine-short", devices=(row,))  # a run needs devices: tests/flow has them
+    documents["eval ladder"] = json.loads(ladder().model_dump_json())  # a run takes too long here
     # What this machine may lack, or what takes seconds to measure.
     ceilings = Ceilings(memory_bandwidth_bytes_per_s=1.0, flops_per_s=1.0, device="cpu", how="x")
     documents["doctor"]["ceilings"] = ceilings.model_dump(mode="json")
@@ -223,7 +228,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def run_for_json(words: list[str]) -> str:
-    with redirect_stdout(StringIO()) as out:
+    with redirect_stdout(StringIO()) as out, suppress(errors.GateFailed):  # which comes after the document
         cli([*words, *([] if "--json" in words else ["--json"])], standalone_mode=False)
     return out.getvalue()
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from edgellm.build.claim_found import Found, exactly
+from edgellm.build.claim_scores import score_cases
 from edgellm.build.recipes import config_of
 from edgellm.measures.comparison import ratio, speed_ratio
 from edgellm.measures.statistics import spread
@@ -21,6 +23,7 @@ from edgellm.records.claims import (
     MemoryMetric,
     Metric,
     RatioMetric,
+    ScoreMetric,
     ShapeMetric,
     SpeedMetric,
 )
@@ -32,21 +35,6 @@ SECONDS_OF_HOUR, JOULES_OF_KWH = 3600, 3.6e6
 # Settings that say what was tested, and how often, which a test's name and runs say for themselves.
 OF_TESTS = ("prompt_tokens", "decode_tokens", "depth", "parallel", "repeat", "sustain_s", "context_tokens", "sequences")
 KIND_OF = {"decode": "tg", "joules": "tg", "prefill": "pp"}
-
-
-@dataclass(frozen=True)
-class Found:
-    """One measured value, before it is held against a target."""
-
-    value: Interval | None
-    device: str
-    how: str
-    test: str = ""
-    parallel: int | None = None
-    variant: str = ""
-    text: str = ""
-    files: tuple[str, ...] = ()
-    sure: bool = True  # False: one run of a side, which decides nothing
 
 
 @dataclass(frozen=True)
@@ -117,10 +105,6 @@ def added(before: Benched, saved: Saved, result: EngineBench, test: EngineTest) 
     rate = spread([test.parallel * test.tokens / each for each in seconds])
     both = test.model_copy(update={"seconds": seconds, "tokens_per_s": rate})
     return Benched(saved, result, both, (*before.older, before.saved))
-
-
-def exactly(value: float) -> Interval:
-    return Interval(value=value, low=value, high=value)
 
 
 def variant_of(benched: Benched) -> str:
@@ -306,12 +290,15 @@ def of_cost(metric: CostMetric, evidence: Evidence) -> list[Found]:
     return found
 
 
+def of_score(metric: ScoreMetric, evidence: Evidence) -> list[Found]:
+    return score_cases(metric, evidence.saved)
+
+
 MEASURED: Mapping[str, Callable[[Any, Evidence], list[Found]]] = {
     "shape": of_shape, "ratio": of_ratio, "speed": of_speed, "memory": of_memory, "capacity": of_capacity,
-    "cost": of_cost,
+    "cost": of_cost, "score": of_score,
 }  # fmt: skip
 UNMEASURABLE = {
-    "score": "no result file holds scores yet",
     "evidence": "what shows it is no figure of a result file",
 }
 

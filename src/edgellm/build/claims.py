@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgellm.build.claim_metrics import UNMEASURABLE, Evidence, Found, measure
-from edgellm.records.bench import EngineBench
+from edgellm.build.claim_found import Found
+from edgellm.build.claim_metrics import UNMEASURABLE, Evidence, measure
+from edgellm.records.bench import LoadBench
 from edgellm.records.claims import (
     Case,
     CaseStatus,
@@ -19,10 +20,12 @@ from edgellm.records.claims import (
     MeasureStatus,
     NotCounted,
 )
+from edgellm.records.evals import EvalResult
+from edgellm.records.ladder import LadderResult
 from edgellm.records.results import DemoResult
 from edgellm.records.statistics import Interval
 from edgellm.store import catalogue
-from edgellm.store.results import Collection, Result, load_all
+from edgellm.store.results import Collection, Result, load_all, reasons_of
 
 SIGNS = {"at_least": "≥ ", "at_most": "≤ ", "about": "", "one_of": "", "reported": "any "}
 
@@ -57,10 +60,12 @@ def why_not_counted(result: Result) -> str:
     """Why a result shows nothing of a claim whatever it is; empty where it may."""
     if isinstance(result, DemoResult):
         return "a record of the demo, whose model no claim is about"
-    if not result.valid:
-        return f"not valid: {'; '.join(result.reasons) or 'no reason recorded'}"
-    if not isinstance(result, EngineBench):
-        return ""
+    if isinstance(result, LadderResult):
+        return "a ladder of types, of which no claim takes its figures"
+    if reasons := reasons_of(result):
+        return f"not valid: {'; '.join(reasons)}"
+    if isinstance(result, LoadBench) or (isinstance(result, EvalResult) and result.model is None):
+        return ""  # of a server, whose name says what it serves
     if result.model is None or result.model.recipe is None:
         return "it does not say of which recipe its model is"
     full = layers_of(result.model.recipe)

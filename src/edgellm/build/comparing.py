@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgellm.build.comparing_evals import eval_notes, eval_rows, why_unlike
+from edgellm.build.comparing_ladders import ladder_rows, why_unlike_ladders
 from edgellm.errors import UsageError
 from edgellm.measures import comparison as measured
 from edgellm.records.bench import EngineBench, EngineTest, LoadBench, RequestRecord
 from edgellm.records.comparison import ComparedTest, Comparison, Side
+from edgellm.records.evals import EvalResult
+from edgellm.records.ladder import LadderResult
 from edgellm.records.results import DemoResult
-from edgellm.store.results import Result, Saved, device_of, kind_of, load, load_all, model_of
+from edgellm.store.results import Result, Saved, device_of, kind_of, load, load_all, model_of, reasons_of
 
 Rows = list[ComparedTest]
+NO_DIFFERENCE = ("concurrency", "resumed")  # settings of an evaluation on which no score depends
 
 
 def compare(a: Path, b: Path, test: str | None = None) -> Comparison:
@@ -31,8 +36,8 @@ def compare(a: Path, b: Path, test: str | None = None) -> Comparison:
     one, other = Saved(a, load(a)), Saved(b, load(b))
     rows = chosen(rows_of(one, other), test, a, b)
     return Comparison(
-        ratio=rows[0].ratio, verdict=rows[0].verdict, test=rows[0].test, tests=tuple(rows),
-        notes=tuple(notes(one, other)), a=side(one), b=side(other),
+        ratio=rows[0].ratio, difference=rows[0].difference, verdict=rows[0].verdict, test=rows[0].test,
+        tests=tuple(rows), notes=tuple(notes(one, other)), a=side(one), b=side(other),
     )  # fmt: skip
 
 
@@ -40,12 +45,8 @@ def side(saved: Saved) -> Side:
     result = saved.result
     return Side(
         path=str(saved.path), kind=kind_of(result), target=model_of(result), device=device_of(result),
-        created=result.created, valid=is_valid(result),
+        created=result.created, valid=not reasons_of(result),
     )  # fmt: skip
-
-
-def is_valid(result: Result) -> bool:
-    return all(row.bench.valid for row in result.formats) if isinstance(result, DemoResult) else result.valid
 
 
 def chosen(rows: Rows, test: str | None, a: Path, b: Path) -> Rows:
@@ -67,7 +68,16 @@ def rows_of(a: Saved, b: Saved) -> Rows:
         raise UsageError(
             f"{a.path} is of the kind {kinds[0]} and {b.path} of the kind {kinds[1]}; compare like with like"
         )
+    if why := why_unlike_results(a.result, b.result):
+        raise UsageError(f"the scores of {a.path} and {b.path} cannot be compared, because {why}")
     return COMPARED[kinds[0]](a.result, b.result)
+
+
+def why_unlike_results(a: Result, b: Result) -> str:
+    """Why two results of one kind cannot be compared at all; speeds always can."""
+    if isinstance(a, LadderResult) and isinstance(b, LadderResult):
+        return why_unlike_ladders(a, b)
+    return why_unlike(a, b) if isinstance(a, EvalResult) and isinstance(b, EvalResult) else ""
 
 
 def engine_rows(a: EngineBench, b: EngineBench, prefix: str = "") -> Rows:
@@ -147,12 +157,14 @@ def row_of_times(test: str, a: measured.Floats, b: measured.Floats, share: int) 
     )]  # fmt: skip
 
 
-COMPARED: Mapping[str, Callable[[Any, Any], Rows]] = {"engine": engine_rows, "load": load_rows, "demo": demo_rows}
+COMPARED: Mapping[str, Callable[[Any, Any], Rows]] = {
+    "engine": engine_rows, "load": load_rows, "demo": demo_rows, "eval": eval_rows, "ladder": ladder_rows,
+}  # fmt: skip
 
 
 def notes(a: Saved, b: Saved) -> list[str]:
     """What else than the figures differs, and whose figures do not hold."""
-    found = [f"{label} does not hold: {reason}" for label, s in (("A", a), ("B", b)) for reason in reasons(s.result)]
+    found = [f"{label} does not hold: {reason}" for label, s in (("A", a), ("B", b)) for reason in reasons_of(s.result)]
     found += differences("models", model_facts(a.result), model_facts(b.result))
     machines = {key: m.get(key) for key in ("cpu", "cores", "memory_bytes", "gpus") for m in (a.result.machine,)}
     others = {key: b.result.machine.get(key) for key in machines}
@@ -160,13 +172,10 @@ def notes(a: Saved, b: Saved) -> list[str]:
         "machines", machines | {"device": device_of(a.result)}, others | {"device": device_of(b.result)}
     )
     found += differences("settings", settings_of(a.result), settings_of(b.result))
-    return found + differences("software", software_of(a.result), software_of(b.result))
-
-
-def reasons(result: Result) -> Iterable[str]:
-    if isinstance(result, DemoResult):
-        return [f"{row.type}: {reason}" for row in result.formats for reason in row.bench.reasons]
-    return [] if result.valid else result.reasons or ["no reason recorded"]
+    found += differences("software", software_of(a.result), software_of(b.result))
+    if isinstance(a.result, EvalResult) and isinstance(b.result, EvalResult):
+        found += eval_notes(a.result, b.result, eval_rows(a.result, b.result))
+    return found
 
 
 def differences(what: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
@@ -188,7 +197,7 @@ def machine_of(result: Result) -> dict[str, Any]:
 
 
 def model_facts(result: Result) -> dict[str, Any]:
-    if isinstance(result, EngineBench) and result.model is not None:
+    if isinstance(result, EngineBench | EvalResult) and result.model is not None:
         keep = {"name", "recipe", "sha256", "size_bytes", "file_type", "layers"}
         return result.model.model_dump(include=keep)
     return {"name": model_of(result)}
@@ -202,12 +211,16 @@ def settings_of(result: Result) -> dict[str, Any]:
             "arrival": result.arrival, "concurrency": result.concurrency, "rate_per_s": result.rate_per_s,
             "slo_ms": result.slo_ms or None,
         }  # fmt: skip
+    if isinstance(result, EvalResult | LadderResult):
+        return {key: value for key, value in result.settings.items() if key not in NO_DIFFERENCE}
     return {}
 
 
 def software_of(result: Result) -> dict[str, Any]:
-    if isinstance(result, DemoResult):
+    if isinstance(result, DemoResult | LadderResult):
         return result.versions
+    if isinstance(result, EvalResult):
+        return {key: result.versions[key] for key in ("edgellm", "engine_build") if key in result.versions}
     return {key: result.conditions[key] for key in ("edgellm", "engine_build") if key in result.conditions}
 
 
@@ -220,24 +233,36 @@ def compare_folders(a: Path, b: Path, test: str | None) -> Comparison:
         if common := [key for key in ones if key in others]:
             break
     rows: Rows = []
+    unlike: list[UsageError] = []
     for key in common:
         one, other = ones[key], others[key]
         paths = {"model": " ".join(key[1:3]).strip(), "a_path": str(one.path), "b_path": str(other.path)}
-        rows += [row.model_copy(update=paths) for row in rows_of(one, other)]
+        try:
+            rows += [row.model_copy(update=paths) for row in rows_of(one, other)]
+        except UsageError as error:  # the others are compared all the same
+            unlike.append(error)
+            continue
         said += [f"{one.path.name} and {other.path.name}: {note}" for note in notes(one, other)]
     for folder, own, theirs in ((a, ones, others), (b, others, ones)):
         said += [f"only {folder} has {' '.join(key).strip()}" for key in own if key not in theirs]
+    if unlike and not rows:
+        raise unlike[0]
     rows = chosen(rows, test, a, b)
     return Comparison(
-        ratio=rows[0].ratio, verdict=rows[0].verdict, test=rows[0].test, tests=tuple(rows), notes=tuple(said)
-    )
+        ratio=rows[0].ratio, difference=rows[0].difference, verdict=rows[0].verdict, test=rows[0].test,
+        tests=tuple(rows), notes=(*said, *map(str, unlike)),
+    )  # fmt: skip
 
 
 def newest(results: Sequence[Saved], with_device: bool) -> dict[tuple[str, ...], Saved]:
-    """By (kind, model, file type, device): the newest valid result, or the newest if none is valid."""
+    """By (kind, model, file type, of an evaluation suite and protocol, device): the newest valid result, or the newest
+    if none is valid."""
     found: dict[tuple[str, ...], Saved] = {}
-    for saved in sorted(results, key=lambda s: (is_valid(s.result), s.result.created)):
-        model = saved.result.model if isinstance(saved.result, EngineBench) else None
-        key = (kind_of(saved.result), model_of(saved.result), (model.file_type or "") if model else "")
+    for saved in sorted(results, key=lambda s: (not reasons_of(s.result), s.result.created)):
+        result = saved.result
+        model = result.model if isinstance(result, EngineBench | EvalResult) else None
+        words = [(model.file_type or "") if model else ""]
+        words += [result.suite, result.protocol] if isinstance(result, EvalResult) else []
+        key = (kind_of(result), model_of(result), " ".join(word for word in words if word))
         found[key + ((device_of(saved.result),) if with_device else ())] = saved
     return found

@@ -13,7 +13,7 @@ from edgellm.cli.verb import Verb, json_option
     cls=Verb,
     examples=["edgellm clean", "edgellm clean --older-than 0"],
     json_keys={
-        "removed": "folders that were removed",
+        "removed": "steps and journals that were removed",
         "freed_bytes": "bytes that they held",
         "work": "the work folder",
     },
@@ -29,7 +29,10 @@ from edgellm.cli.verb import Verb, json_option
 )
 @json_option
 def clean(days: float, as_json: bool) -> None:
-    """Remove old steps, and what killed runs left behind, from the work folder. Bundles stay."""
+    """Remove old steps, old journals of evaluations, and what killed runs left behind, from the work folder.
+
+    Bundles stay.
+    """
     from edgellm.store.work import WorkFolder, default_root
 
     root = default_root()
@@ -38,4 +41,4 @@ def clean(days: float, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"removed": removed, "freed_bytes": freed, "work": str(root)}, ensure_ascii=False))
     else:
-        click.echo(f"removed {removed} folders, {freed:,} bytes, from {root}")
+        click.echo(f"removed {removed} steps and journals, {freed:,} bytes, from {root}")

@@ -19,16 +19,19 @@ from edgellm.errors import GateFailed
         "edgellm compare before.json after.json",
         "edgellm compare before.json after.json --test tg128 --fail-below 0.97",
         "edgellm compare results/old results/new --json",
+        "edgellm compare original-ifeval.json quantized-ifeval.json",
     ],
     json_keys={
-        "ratio.value": "B over A, of the first test",
+        "ratio.value": "B over A, of the first test; `ratio` is null where A's score is 0",
         "ratio.low": "lower end of its 95 % interval",
         "ratio.high": "upper end",
+        "difference": "of evaluations: B less A, `{value, low, high}` with its 95 % interval over items; else null",
         "verdict": "`B is better`, `B is worse`, `no difference seen` where the interval holds 1, `not known` where a "
         "side has one run only",
         "test": "the test that both are of: the decode test, or the one that was asked for",
         "tests[].test": "every test that both have",
         "tests[].ratio": "its ratio, as above",
+        "tests[].difference": "its difference, as above",
         "tests[].verdict": "its verdict, as above",
         "notes": "what else differs, and whose figures do not hold",
     },
@@ -42,11 +45,12 @@ from edgellm.errors import GateFailed
 )  # fmt: skip
 @json_option
 def compare(a: Path, b: Path, test: str | None, fail_below: float | None, as_json: bool) -> None:
-    """How much faster B is than A, with an interval, and whether there is a difference at all.
+    """How much faster, or better, B is than A, with an interval, and whether there is a difference at all.
 
     Engine results are compared test by test: A's times over B's, resampling the runs of each. Load results: percentiles
-    and amounts a second, resampling requests. Of two folders the newest results of each model are compared. What else
-    differs (models, machines, settings) is noted, and so is a result that is not valid.
+    and amounts a second, resampling requests. Evaluations: B's score less A's, resampling the items that both have;
+    different suites, protocols, judges or items are refused. Of two folders the newest results of each model are
+    compared. What else differs (models, machines, settings) is noted, and so is a result that is not valid.
     """
     from edgellm.build.comparing import compare as held_against
     from edgellm.measures.comparison import advantage
@@ -59,8 +63,10 @@ def compare(a: Path, b: Path, test: str | None, fail_below: float | None, as_jso
 
         print_comparison(found)
     if fail_below is not None:
-        low = [row for row in found.tests if advantage(row.ratio, row.better) < fail_below]
+        # A ratio is missing where A's score is 0, of which nothing can fall short.
+        times = [(advantage(row.ratio, row.better), row.test) for row in found.tests if row.ratio is not None]
+        low = [each for each in times if each[0] < fail_below]
         if low:
-            worst = min(low, key=lambda row: advantage(row.ratio, row.better))
-            said = f"{advantage(worst.ratio, worst.better):.3f} times as good as {a} in {worst.test}"
+            worst, test_name = min(low)
+            said = f"{worst:.3f} times as good as {a} in {test_name}"
             raise GateFailed(f"{b} may be only {said}, below {fail_below:g}; see what changed between the two")

@@ -29,6 +29,7 @@ VERBS = {
     "key": "make, list and revoke the keys of a server",
     "audit": "check a server's audit log",
     "bench": "engine speed as llama-bench defines it, or what load a server bears",
+    "eval": "how good a model is, and how much a quantization took away",
     "lab": "the same bench on many devices, over ssh or through Ray",
     "compare": "two results, with an interval for what differs",
     "report": "tables and plots from result files, as one HTML file",

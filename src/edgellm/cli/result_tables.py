@@ -10,24 +10,32 @@ from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from edgellm.records.claims import Case, ClaimFound, ClaimsFound
-    from edgellm.records.comparison import Comparison
+    from edgellm.records.comparison import ComparedTest, Comparison
     from edgellm.records.statistics import Interval
 
 
 def print_comparison(found: Comparison) -> None:
     """A line a test, then what else differs."""
-    heads = ("A", "B", "B / A", "95 % interval")
+    scores = any(row.difference is not None for row in found.tests)
+    heads = ("A", "B", *(("B − A", "95 % interval") if scores else ()), "B / A", "95 % interval")
     by_model = any(row.model for row in found.tests)
     columns = [Column("model", no_wrap=True)] if by_model else []
     table = Table(*columns, "test", "unit", *(Column(h, justify="right") for h in heads), "", box=None, pad_edge=False)
     for row in found.tests:
-        ends = "" if row.verdict == "not known" else f"{row.ratio.low:.3f} to {row.ratio.high:.3f}"
-        cells = (row.test, row.unit, f"{row.a:.4g}", f"{row.b:.4g}", f"{row.ratio.value:.3f}", ends, row.verdict)
+        figures = [*(value_and_ends(row.difference, row, "+.3f") if scores else ()), *value_and_ends(row.ratio, row)]
+        cells = (row.test, row.unit, f"{row.a:.4g}", f"{row.b:.4g}", *figures, row.verdict)
         table.add_row(*map(escape, ((row.model, *cells) if by_model else cells)))
     console = Console()
     console.print(table)
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def value_and_ends(value: Interval | None, row: ComparedTest, shape: str = ".3f") -> tuple[str, str]:
+    if value is None:
+        return "", ""
+    ends = "" if row.verdict == "not known" else f"{value.low:{shape}} to {value.high:{shape}}"
+    return f"{value.value:{shape}}", ends
 
 
 def print_claims(found: ClaimsFound) -> None:

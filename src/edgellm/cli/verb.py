@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ EXIT_CODES = {
 VARIABLES = {
     "EDGELLM_WORK": "Folder for finished steps; without it `work` in the user's cache folder.",
     "EDGELLM_OFFLINE": "1: no other machine is reached, whatever the command names; this machine still is.",
-    "EDGELLM_API_KEY": "Key that `bench --url` sends to the server, where no `--api-key-file` is given.",
+    "EDGELLM_API_KEY": "Key that `bench --url` and `eval run --url` send to the server, where no `--api-key-file` is "
+    "given.",
     "EDGELLM_DEBUG": "1: an error that edgellm did not expect shows its traceback.",
 }
 # What a TARGET may be: for verbs that load a model, that look into one, and that make one.
@@ -54,7 +56,7 @@ class Verb(click.Command):
     def read_environment(self) -> None:
         """Let each option come from the environment too, by the name that it has on the command line."""
         for option in self.options:
-            option.envvar = f"EDGELLM_{self.name}_{spelling(option)}".replace(" ", "_").upper()
+            option.envvar = re.sub(r"\W", "_", f"EDGELLM_{self.name}_{spelling(option)}").upper()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.arguments:

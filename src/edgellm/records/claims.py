@@ -81,7 +81,10 @@ class ScoreMetric(Record):
     kind: Literal["score"]
     recipe: str
     suite: str
-    over: str | None = None
+    over: str | None = None  # judged alike, over the same items
+    types: tuple[str, ...] = ()  # file types of `recipe`; empty: any
+    over_types: tuple[str, ...] = ()
+    out_of: float | None = None  # the scale of the target, such as 10 or 100; None: the suite's own
 
 
 class EvidenceMetric(Record):

@@ -22,14 +22,18 @@ class Side(Record):
 
 
 class ComparedTest(Record):
-    """One measure of both. `ratio` is B's value over A's; `verdict` minds whether more of it is better."""
+    """One measure of both. `ratio` is B's value over A's; `verdict` minds whether more of it is better.
+
+    Scores are compared by their `difference`, B − A; their ratio is None where A's is 0.
+    """
 
     test: str
     unit: str
     better: Literal["higher", "lower"]
     a: float
     b: float
-    ratio: Interval
+    ratio: Interval | None
+    difference: Interval | None = None
     verdict: Verdict
     how: str  # where the interval comes from
     model: str = ""
@@ -42,7 +46,8 @@ class Comparison(Record):
 
     schema_version: Literal[1] = 1
     kind: Literal["comparison"] = "comparison"
-    ratio: Interval
+    ratio: Interval | None
+    difference: Interval | None = None
     verdict: Verdict
     test: str
     tests: tuple[ComparedTest, ...]

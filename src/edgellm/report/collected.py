@@ -10,8 +10,9 @@ from string import ascii_uppercase
 from urllib.parse import quote
 
 from edgellm.records.bench import EngineBench, EngineTest, LoadBench, LoadStep
+from edgellm.records.evals import EvalResult
 from edgellm.records.results import DemoResult
-from edgellm.store.results import Result, Saved, device_of, kind_of, model_of
+from edgellm.store.results import Result, Saved, device_of, kind_of, model_of, reasons_of
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,10 @@ def letter(number: int) -> str:
     return (letter(before - 1) if before else "") + ascii_uppercase[last]
 
 
-def reasons_of(result: Result) -> list[str]:
-    """Why the figures do not hold; empty where they do."""
-    if isinstance(result, DemoResult):
-        return [f"{row.type}: {reason}" for row in result.formats for reason in row.bench.reasons]
-    return [] if result.valid else result.reasons or ["no reason recorded"]
-
-
 def detail_of(result: Result) -> str:
     if isinstance(result, LoadBench):
         return " ".join(str(result.workload[key]) for key in ("name",) if key in result.workload) or result.arrival
-    if isinstance(result, EngineBench) and result.model is not None:
+    if isinstance(result, EngineBench | EvalResult) and result.model is not None:
         size = f"{result.model.size_bytes / 1e9:.2f} GB" if result.model.size_bytes else ""
         weights = "random weights" if result.model.random_weights else ""
         return ", ".join(part for part in (result.model.file_type, size, weights) if part)

@@ -37,10 +37,19 @@ def forest(name: str, title: str, description: str, bars: Sequence[Bar], target:
         return Markup("")
     values = [v for bar in bars for v in (bar.value.low, bar.value.high, target)]
     scale, ticks = logarithmic(values, LEFT, RIGHT)
+    return forest_on(name, title, description, bars, scale, ticks, ja, en, target)
+
+
+def forest_on(
+    name: str, title: str, description: str, bars: Sequence[Bar], scale: Scale, ticks: Sequence[float], ja: str,
+    en: str, target: float | None = None,
+) -> Markup:  # fmt: skip
+    """The same on a given axis; without a target there is no line."""
     bottom = TOP + ROW * len(bars)
     parts = [part for tick in ticks for part in axis_tick(scale, tick, bottom)]
     parts += [line(LEFT, bottom, RIGHT, bottom, "axis")]
-    parts += [line(scale.at(target), TOP - 8, scale.at(target), bottom, "target")]
+    if target is not None:
+        parts += [line(scale.at(target), TOP - 8, scale.at(target), bottom, "target")]
     for number, bar in enumerate(bars):
         parts += row(bar, TOP + ROW * (number + 0.5), scale)
     for words, language in ((ja, "ja"), (en, "en")):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgellm.records.bench import EngineBench, LoadBench
 from edgellm.records.claims import Case, ClaimFound, ClaimsFound, MeasureFound
-from edgellm.records.results import DemoResult
+from edgellm.records.evals import with_ends
 from edgellm.report import wording
 from edgellm.report.collected import (
     Entry,
@@ -21,7 +22,9 @@ from edgellm.report.collected import (
 )
 from edgellm.report.forest import Bar, forest
 from edgellm.report.html import environment
+from edgellm.report.ladders import kinds_of, ladder_entries
 from edgellm.report.result_plots import Figure, figures
+from edgellm.report.scores import score_figures, score_groups
 from edgellm.store.atomic import write_text
 from edgellm.store.results import Collection
 
@@ -32,10 +35,13 @@ PLOTTED = ("ratio", "speed")  # kinds of metrics whose cases are worth a picture
 def write_results_report(collection: Collection, path: Path, version: str) -> None:
     """Write the report on results at `path`, whole or not at all."""
     entries = entries_of(collection.results, path)
+    groups = score_groups(entries)
     write_text(path, environment().get_template("results.html.j2").render(
         wording=wording, version=version, entries=entries, unreadable=collection.unreadable,
         tests=test_rows(entries), steps=step_rows(entries), demos=demo_entries(entries),
-        engines=engine_entries(entries), loads=load_entries(entries), figures=figures(entries),
+        engines=engine_entries(entries), loads=load_entries(entries), groups=groups, with_ends=with_ends,
+        ladders=ladder_entries(entries), kinds_of=kinds_of,
+        figures=[*figures(entries), *score_figures(groups)],
         machines=machines_of(entries), software=told_once(entries, software_words), gpus=told_once(entries, gpu_words),
     ))  # fmt: skip
 
@@ -53,7 +59,7 @@ def told_once(entries: Sequence[Entry], words_of: Callable[[Mapping[str, Any]], 
     """(what is told of the conditions, letters of the results of which it is true), without those that tell nothing."""
     found: dict[str, list[str]] = {}
     for entry in entries:
-        if not isinstance(entry.result, DemoResult) and (words := words_of(entry.result.conditions)):
+        if isinstance(entry.result, EngineBench | LoadBench) and (words := words_of(entry.result.conditions)):
             found.setdefault(words, []).append(entry.letter)
     return [(words, ", ".join(letters)) for words, letters in found.items()]
 

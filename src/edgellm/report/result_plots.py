@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from edgellm.records.bench import EngineTest, LoadBench
 from edgellm.report.collected import Entry, demo_entries, engine_entries, load_entries
+from edgellm.report.ladders import ladder_points
 from edgellm.report.line_plots import Bound, Series, Spot, lines
 from edgellm.report.numbers import fixed_text, significant_text
 from edgellm.report.plots import Axis, Point, scatter
@@ -125,12 +126,15 @@ def series_of(entry: Entry, result: LoadBench, key: str, share: str) -> Series:
 
 
 def size_and_loss(entries: Sequence[Entry]) -> Figure:
-    """Of the types that a demo's record holds."""
-    several = len(demo_entries(entries)) > 1
+    """Of the types that a demo's record holds, or a ladder."""
+    rows = [(entry, row.type, row.size_bytes, row.fidelity.mean_kld, False)
+            for entry, result in demo_entries(entries) for row in result.formats]  # fmt: skip
+    rows += ladder_points(entries)
+    several = len({entry.letter for entry, *_ in rows}) > 1
     points = [
-        Point(f"{entry.letter} {row.type}" if several else row.type, row.size_bytes / 1e6, kld.value, kld.low, kld.high)
-        for entry, result in demo_entries(entries) for row in result.formats for kld in [row.fidelity.mean_kld]
-    ]  # fmt: skip
+        Point(f"{entry.letter} {name}" if several else name, size / 1e6, kld.value, kld.low, kld.high, chosen)
+        for entry, name, size, kld, chosen in rows
+    ]
     plot = scatter(
         "size", "ファイルの大きさと平均 KLD Size against mean KLD",
         "横軸はファイルの大きさ、縦軸は平均 KLD（対数）。値は表を参照。 "

@@ -62,6 +62,17 @@ KINDS: Names = {
     "engine": ("エンジンの速度", "engine speed"),
     "load": ("負荷試験", "load"),
     "demo": ("デモの記録", "demo record"),
+    "eval": ("品質評価", "evaluation"),
+    "ladder": ("量子化の型の比較", "type ladder"),
+}
+TEXT_KINDS: Names = {
+    "literary": ("文芸", "literary"),
+    "statute": ("法令", "statute"),
+    "everyday": ("日常", "everyday"),
+    "business": ("ビジネス", "business"),
+    "technical": ("技術", "technical"),
+    "english": ("英語", "English"),
+    "code": ("コード", "code"),
 }
 STATUS: Names = {
     "met": ("達成", "met"),
@@ -76,7 +87,6 @@ MARKS: Names = {
     "C": ("計算値", "computed"),
 }
 WHY_UNMEASURED: Names = {
-    "no result file holds scores yet": ("評価値を持つ結果ファイルはまだありません", "no result file holds scores yet"),
     "what shows it is no figure of a result file": (
         "結果ファイルの数値では示せません",
         "what shows it is no figure of a result file",

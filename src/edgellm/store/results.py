@@ -18,13 +18,18 @@ from pydantic import ValidationError
 from edgellm.errors import BadInput, UsageError
 from edgellm.records.base import Record
 from edgellm.records.bench import EngineBench, LoadBench
+from edgellm.records.evals import EvalResult
+from edgellm.records.ladder import LadderResult
 from edgellm.records.results import DemoResult
 from edgellm.store.atomic import write_text
 from edgellm.store.disk import filling, need_writable
 from edgellm.store.lock import locked
 
-Result = EngineBench | LoadBench | DemoResult
-KINDS: Mapping[str, type[Record]] = {"engine": EngineBench, "load": LoadBench, "demo": DemoResult}
+Result = EngineBench | LoadBench | DemoResult | EvalResult | LadderResult
+KINDS: Mapping[str, type[Record]] = {
+    "engine": EngineBench, "load": LoadBench, "demo": DemoResult, "eval": EvalResult, "ladder": LadderResult,
+}  # fmt: skip
+MOST_FAILED = 0.05  # share of what an evaluation asked: with more of it lost, what is left is another set of items
 SCHEMA_VERSION = 1  # of every kind so far
 LONGEST_PART = 48  # characters of one part of a name
 
@@ -55,8 +60,8 @@ def save(result: Result, path: Path) -> Path:
     """Write the result whole or not at all, and give the file's path.
 
     A path that ends in `.json` is that file, and one that is there is replaced. Any other path is a folder of results:
-    there the file goes into its device's folder under a name made of date, device, model and kind, and nothing is
-    ever replaced. Raises NotWritable, NoSpace, Busy.
+    there the file goes into its device's folder under a name made of date, device, model (of an evaluation, suite too)
+    and kind, and nothing is ever replaced. Raises NotWritable, NoSpace, Busy.
     """
     text = result.model_dump_json(indent=1) + "\n"
     what = f"the result {path}"
@@ -70,7 +75,8 @@ def save(result: Result, path: Path) -> Path:
     device = slug(device_of(result))
     folder = path if path.name == device else path / device
     with filling(folder, what), locked(folder / ".saving.lock", f"the results in {folder}"):
-        file = free_name(folder, f"{stamp(result)}-{device}-{slug(model_of(result))}-{kind_of(result)}")
+        words = [device, slug(model_of(result)), *suite_of(result), kind_of(result)]
+        file = free_name(folder, "-".join([stamp(result), *words]))
         write_text(file, text)
     return file
 
@@ -96,7 +102,7 @@ def load(path: Path) -> Result:
         raise BadInput(f"{path} is no whole JSON document; measure again or fetch the file again") from None
     kind = kind_in(document)
     if kind is None:
-        raise BadInput(f"{path} is no result of edgellm; give a file that `edgellm bench … --save` wrote")
+        raise BadInput(f"{path} is no result of edgellm; give a file that `edgellm bench … --save` or `eval run` wrote")
     if kind not in KINDS:
         raise BadInput(f"{path} holds a result of the kind {kind!r}, which this edgellm does not know; update edgellm")
     version = document.get("schema_version", SCHEMA_VERSION)
@@ -158,12 +164,38 @@ def kind_of(result: Result) -> str:
     return "demo" if isinstance(result, DemoResult) else result.kind
 
 
+def suite_of(result: Result) -> list[str]:
+    """What a name says more of an evaluation: which one it is."""
+    return [slug(result.suite)] if isinstance(result, EvalResult) else []
+
+
+def reasons_of(result: Result) -> list[str]:
+    """Why the figures do not hold; empty where they do."""
+    if isinstance(result, DemoResult):
+        return [f"{row.type}: {reason}" for row in result.formats for reason in row.bench.reasons]
+    if isinstance(result, EvalResult):
+        return reasons_against_scores(result)
+    return [] if result.valid else list(result.reasons) or ["no reason recorded"]
+
+
+def reasons_against_scores(result: EvalResult) -> list[str]:
+    asked = max(len(result.records), result.items)
+    found = ["nothing could be scored"] if result.score is None else []
+    if result.failed > MOST_FAILED * asked:
+        found.append(f"{result.failed} of {asked} answers have no score (bound {MOST_FAILED:.0%})")
+    if result.model is not None and result.model.random_weights:
+        found.append("the weights are random")
+    return found
+
+
 def model_of(result: Result) -> str:
     """The name by which people know what was measured."""
     if isinstance(result, DemoResult):
         return str(result.model.get("name", "demo"))
-    if isinstance(result, EngineBench) and result.model is not None:
+    if isinstance(result, EngineBench | EvalResult) and result.model is not None:
         return result.model.name
+    if isinstance(result, EvalResult) and result.model_name:
+        return result.model_name
     return Path(result.target).name or result.target
 
 
@@ -171,7 +203,8 @@ def device_of(result: Result) -> str:
     """What did the work, in words that are equal for equal machines: the GPU's name, the board's, or the processor and
     its cores.
 
-    Of a load result it is the machine that made the load, whose server may be another.
+    Of a load result it is the machine that made the load, whose server may be another, and so it is of an evaluation
+    behind a URL.
     """
     if isinstance(result, EngineBench):
         named = result.settings.get("device") or (result.ceilings.device if result.ceilings else "")

@@ -71,7 +71,7 @@ def test_claims_tells_people_each_case_and_what_does_not_count(tmp_path: Path) -
     assert "missed     llmjp4-cost" in said
     assert "tg128x8" in said
     assert f"not valid: {BUSY}" in said
-    assert "no result file holds scores yet" in said
+    assert "Japanese MT-Bench, 7.82 ± 0.2 points of 10: no valid result file shows it" in said
 
 
 def test_claims_without_results_is_what_shapes_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +85,15 @@ def test_report_writes_the_file_and_tells_its_path(tmp_path: Path) -> None:
     assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_the_commands_of_the_claims_are_accepted() -> None:
+def test_the_commands_of_the_claims_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("answers.jsonl", "items.jsonl"):  # that the commands name
+        (tmp_path / name).touch()
     commands = [
         command for claim in catalogue.load_claims().claims for measure in claim.measures for command in measure.how
     ]
-    known = [words for words in map(shlex.split, commands) if words[1] in VERBS]
-    assert len(known) > len(commands) / 2
-    assert {words[1] for words in map(shlex.split, commands)} - set(VERBS) <= {"eval"}
-    for words in known:
+    assert {words[1] for words in map(shlex.split, commands)} <= set(VERBS)
+    for words in map(shlex.split, commands):
         command = cli.get_command(click.Context(cli), words[1])
         rest = words[2:]
         if isinstance(command, click.Group):

@@ -12,16 +12,21 @@ from bench_results import CPU, GPU, dense, load_result, mixture, records
 from demo_results import sample
 from edgellm.errors import BadInput, UsageError
 from edgellm.records.bench import EngineBench, LoadBench
+from edgellm.records.evals import EvalResult
 from edgellm.records.results import DemoResult
-from edgellm.store.results import device_of, load, load_all, load_each, save
+from edgellm.store.results import device_of, load, load_all, load_each, reasons_of, save
+from eval_results import evaluation, scores_around
 
 RESULT = dense({1: 5.0})
 
 
 @pytest.mark.parametrize(
     ("result", "kind"),
-    [(RESULT, EngineBench), (load_result(records(3, 0.2, 0.03)), LoadBench), (sample(), DemoResult)],
-)
+    [
+        (RESULT, EngineBench), (load_result(records(3, 0.2, 0.03)), LoadBench), (sample(), DemoResult),
+        (evaluation(scores_around(5.0)), EvalResult),
+    ],
+)  # fmt: skip
 def test_what_is_saved_is_loaded_as_it_was(tmp_path: Path, result: EngineBench, kind: type) -> None:
     path = save(result, tmp_path / "result.json")
     assert path == tmp_path / "result.json"
@@ -35,6 +40,21 @@ def test_a_folder_gets_a_name_of_date_device_model_and_kind_in_the_device_s_fold
     device = "example-cpu-2.80ghz-2-cores"
     assert path == tmp_path / "results" / device / f"20261122T100000Z-{device}-llm-jp-4-8b-engine.json"
     assert list(path.parent.iterdir()) == [path]  # and nothing else is left there
+
+
+def test_an_evaluation_goes_by_its_model_and_its_suite(tmp_path: Path) -> None:
+    name = save(evaluation(scores_around(5.0)), tmp_path).name
+    assert name == "20261122T130000Z-example-cpu-2.80ghz-2-cores-llm-jp-4-8b-q4_k_m-mt-bench-ja-eval.json"
+    behind = evaluation(scores_around(5.0), model=None, model_name="org/gpt", target="http://127.0.0.1:1")
+    assert "-org-gpt-mt-bench-ja-eval" in save(behind, tmp_path).name
+
+
+def test_an_evaluation_that_lost_too_much_does_not_hold() -> None:
+    scores = scores_around(5.0)
+    assert reasons_of(evaluation(scores)) == []
+    lost = {item: (None, turns[1]) if n < 3 else turns for n, (item, turns) in enumerate(scores.items())}
+    assert reasons_of(evaluation(lost)) == ["3 of 40 answers have no score (bound 5%)"]
+    assert "nothing could be scored" in reasons_of(evaluation({"q": (None,)}))
 
 
 def test_a_result_on_a_gpu_goes_by_the_gpu(tmp_path: Path) -> None:

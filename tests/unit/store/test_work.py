@@ -12,7 +12,7 @@ import pytest
 from edgellm.errors import Busy, NoSpace
 from edgellm.store.atomic import aside_of
 from edgellm.store.disk import need_space
-from edgellm.store.lock import locked
+from edgellm.store.lock import lock_file, locked
 from edgellm.store.work import WorkFolder
 
 
@@ -133,3 +133,15 @@ def test_a_lock_that_is_held_for_a_moment_only_is_waited_for(tmp_path: Path) -> 
     with locked(tmp_path / ".step.lock", "the step"):
         assert (tmp_path / ".step.lock").exists()
     holder.join()
+
+
+def test_clean_removes_journals_and_judgments_that_nobody_went_on_with(tmp_path: Path) -> None:
+    evals = tmp_path / "evals"
+    (evals / "judgments-1").mkdir(parents=True)
+    for name in ("old.jsonl", "young.jsonl", "running.jsonl", "judgments-1/judgments.jsonl"):
+        (evals / name).write_text("{}")
+    for name in ("old.jsonl", "running.jsonl", "judgments-1/judgments.jsonl"):
+        os.utime(evals / name, (0, 0))
+    with locked(lock_file(evals / "running.jsonl"), "the run"):
+        assert WorkFolder(tmp_path).clean(older_than_days=30) == (2, 4)
+    assert sorted(path.name for path in evals.iterdir()) == ["running.jsonl", "young.jsonl"]
